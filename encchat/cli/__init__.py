@@ -1,0 +1,1 @@
+"""The two commands, ``encchat-client`` and ``encchat-admin``."""

@@ -1,0 +1,1 @@
+"""The client: connection, stored state, and the consoles that people and programs use."""

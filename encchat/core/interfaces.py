@@ -1,0 +1,172 @@
+"""What the core needs from others: a log of every room, and a directory of who owns what.
+
+The log numbers the entries, whoever else is writing, so that the hub never needs to know the engine.
+One contract suite (``tests/contracts/log.py``) proves every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from zope.interface import Attribute, Interface
+
+from encchat.errors import RefusedError, StorageError
+from encchat.messages import Position
+
+
+class Conflict(StorageError):
+    """Somebody else changed {key} first; read it again and decide anew."""
+
+    code = "conflict"
+
+
+class Unavailable(StorageError):
+    """The messages cannot be stored right now ({reason}). Nothing was acknowledged; try again."""
+
+
+class Trimmed(StorageError):
+    """The entries up to {first} of {room} have left the log; the first one that is kept comes next."""
+
+    code = "trimmed"
+
+    @property
+    def first(self) -> int:
+        """The seq after which the log can be read."""
+        first = self.facts["first"]
+        assert isinstance(first, int)
+        return first
+
+
+class UnknownPosition(RefusedError):
+    """{room} has no entry {seq} yet: your copy is of another log."""
+
+    code = "unknown-position"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to become an entry; the log adds seq and stores the encoded frame.
+
+    ``roster`` is, in a sealed room, the seq of the last roster entry that the sender has seen: the
+    draft is rejected when another one was ordered since.
+    """
+
+    room: str
+    time: int
+    sender: str
+    device: str
+    kind: str
+    msgid: bytes
+    body: bytes
+    roster: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A draft that is durable, or was before: then ``duplicate``, with what was stored the first time."""
+
+    seq: int
+    time: int
+    frame: bytes
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A draft that can never be stored as it is: its msgid was used with another content
+    (``msgid-reused``), or the roster has moved on (``roster-changed``)."""
+
+    code: str
+
+
+Outcome: TypeAlias = Stored | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Consecutive entries of one room. ``start`` is the position before the first; ``more`` says that
+    the log holds further ones in the direction of the read."""
+
+    start: Position
+    frames: Sequence[bytes]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A value in the directory, at the revision that a change of it must name."""
+
+    value: bytes
+    revision: int
+
+
+class IRoomLog(Interface):
+    """A log for each room, numbered densely from 1 and chained; durable as far as the engine is.
+
+    Every method may raise :class:`Unavailable`: for an append it means that the outcome is unknown, and
+    the same drafts may be given again.
+    """
+
+    log_id: bytes = Attribute("16 bytes that name this log for as long as it exists.")
+
+    async def append(drafts: Sequence[Draft]) -> Sequence[Outcome]:
+        """Number, chain and store the drafts, in order and as a whole, and answer for each of them only
+        once all are durable. A repeated (room, sender, msgid) with the same kind and body is a duplicate
+        and returns what was stored the first time."""
+
+    async def read(room: str, after: int, limit: int, size: int) -> Slice:
+        """The entries that follow seq ``after``: at most ``limit``, and at most ``size`` bytes of frames
+        unless the first alone is larger. Includes all that this node acknowledged or announced.
+
+        :raises Trimmed: retention has passed ``after``.
+        :raises UnknownPosition: ``after`` lies beyond the head.
+        """
+
+    async def read_back(room: str, before: int, limit: int, size: int) -> Slice:
+        """The last entries with seq below ``before``, oldest first, bounded as in ``read``.
+        ``before`` may lie beyond the head. What retention took is simply not there any more."""
+
+    async def head(room: str) -> Position:
+        """Where the room's log ends; ``Position()`` for a room without entries."""
+
+    async def position(room: str, seq: int) -> Position:
+        """The position after entry ``seq``, with its chain.
+
+        :raises Trimmed: retention has passed it.
+        :raises UnknownPosition: it lies beyond the head.
+        """
+
+    def hints(callback: Callable[[str, int], None]) -> None:
+        """Call ``callback(room, seq)`` after entries were appended, perhaps by others. Hints may be
+        lost, repeated or late; correctness never rests on them."""
+
+    async def state() -> str:
+        """``ok``, ``degraded`` or ``down``, judged by writing a probe."""
+
+    async def close() -> None:
+        """Finish what was begun and let go of the engine."""
+
+
+class IDirectory(Interface):
+    """Small durable records by kind and key, changed by compare-and-set."""
+
+    async def get(kind: str, key: str) -> Item | None:
+        """The record, or None."""
+
+    async def put(kind: str, key: str, value: bytes, expected: int) -> int:
+        """Store the record if its revision is still ``expected`` (0: it does not exist), and return the
+        new revision.
+
+        :raises Conflict: it is not.
+        """
+
+    async def delete(kind: str, key: str, expected: int) -> None:
+        """Remove the record if its revision is still ``expected``.
+
+        :raises Conflict: it is not.
+        """
+
+    async def scan(kind: str, after: str = "", limit: int = 1000) -> Mapping[str, Item]:
+        """Up to ``limit`` records of a kind with keys above ``after``, in the order of their keys."""

@@ -1,0 +1,120 @@
+"""Names of people and rooms: which are well-formed, and which are the same.
+
+Two names are the same when PRECIS UsernameCaseMapped (RFC 8265, section 3.3) maps them to the same
+string: ``Alice``, ``alice`` and full-width ``ＡＬＩＣＥ`` are one name. That string is the ``key``; what a
+person typed is kept for show. A room is ``+name`` (open: the server can read it), ``#name`` (sealed) or
+``@name`` (a sealed conversation of two), and the part behind the sign follows the same rules.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, cast
+
+import precis_i18n
+
+from encchat.errors import RefusedError
+from encchat.text import clean_line
+
+MAX_NAME = 32
+LOBBY = "+lobby"
+GUEST = "guest-"
+
+_SIGNS = "+#@"
+#: What would confuse a command line, a mention or a path, though PRECIS allows it.
+_EXCLUDED = frozenset("/\\\"'`,;:<>|&$*?!(){}[]~^%=")
+
+
+class _Profile(Protocol):
+    def enforce(self, value: str) -> str: ...
+
+
+_precis = cast(_Profile, precis_i18n.get_profile("UsernameCaseMapped"))
+
+
+class BadName(RefusedError):
+    """The name {name!r} cannot be used: {why}. A name has 1 to 32 letters, digits, '.', '-' or '_'."""
+
+    code = "bad-name"
+
+
+class BadRoom(RefusedError):
+    """The room {room!r} cannot be used: {why}. A room is '+' and a name, like +lobby."""
+
+    code = "bad-room"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A well-formed name: ``shown`` as its owner writes it, ``key`` to compare."""
+
+    shown: str
+    key: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def parse_name(text: str) -> Name:
+    """The name that a person asks for.
+
+    :raises BadName: it is not well-formed; says why.
+    """
+    try:
+        shown, key = _mapped(text)
+    except ValueError as error:
+        raise BadName(name=text, why=str(error)) from None
+    return Name(shown, key)
+
+
+def is_guest(name: Name) -> bool:
+    """Whether the name is of the form that is kept for classic peers."""
+    return name.key.startswith(GUEST)
+
+
+def parse_room(text: str) -> str:
+    """A room's name in the one form that everybody uses, such as ``+lobby`` for ``+Lobby``.
+
+    :raises BadRoom: it is not well-formed; says why.
+    """
+    sign, rest = text[:1], text[1:]
+    try:
+        if not sign or sign not in _SIGNS:
+            raise ValueError("it must begin with '+' (open) or '#' (sealed)")
+        return sign + _mapped(rest)[1]
+    except ValueError as error:
+        raise BadRoom(room=text, why=str(error)) from None
+
+
+def is_open(room: str) -> bool:
+    """Whether the server may read the room."""
+    return room.startswith("+")
+
+
+@lru_cache(maxsize=4096)
+def _mapped(text: str) -> tuple[str, str]:
+    if not 1 <= len(text) <= MAX_NAME:
+        raise ValueError(f"it has {len(text)} characters, not 1 to {MAX_NAME}")
+    if text[0] in "+#@-." or text[-1] == ".":
+        raise ValueError(f"it must not begin with {text[0]!r}" if text[-1] != "." else "it ends in '.'")
+    shown = unicodedata.normalize("NFC", text)
+    if shown != clean_line(shown):
+        raise ValueError("it has characters that cannot be shown")
+    unwanted = next((c for c in shown if c in _EXCLUDED), None)
+    if unwanted:
+        raise ValueError(f"it has the character {unwanted!r}")
+    try:
+        key = _precis.enforce(shown)
+    except UnicodeEncodeError as error:
+        raise ValueError(_why(error)) from None
+    if not 1 <= len(key) <= MAX_NAME:
+        raise ValueError(f"it has {len(key)} characters when written plainly, not 1 to {MAX_NAME}")
+    return shown, key
+
+
+def _why(error: UnicodeEncodeError) -> str:
+    character = error.object[error.start : error.end]
+    kind = error.reason.rpartition("/")[2].replace("_", " ")
+    return f"{clean_line(character)!r} is not allowed ({kind})"

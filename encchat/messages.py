@@ -1,0 +1,341 @@
+"""The messages of encchat/1: the single source of the protocol.
+
+Each message is a MessagePack array whose first element is its tag and whose other elements are the
+fields below, in order. Unknown elements at the end are ignored and a field with a default may be left
+out at the end: that is how a message grows. The table in ``docs/protocol.md`` is generated from this
+module; ``encchat.wire`` turns messages into frames and back.
+
+Conventions: ``id`` is chosen by the client and carried back by the one answer to its request, 0 to
+2**32-1. ``seq`` counts the entries of a room from 1 without holes. ``time`` is milliseconds since
+1970-01-01 UTC. ``chain`` is 32 bytes, a position in a room's hash chain. ``msgid`` is 16 bytes that the
+client chose; sending the same (room, sender, msgid) again gets the same seq again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias, get_args
+
+from msgspec import Meta, Struct
+
+PROTOCOL = "encchat/1"
+DEFAULT_PORT = 9999
+
+#: A payload (what follows the u32 length) at most, before admission and after it, in bytes.
+MAX_PAYLOAD_BEFORE_ADMISSION = 4 * 1024
+MAX_PAYLOAD = 256 * 1024
+#: The body of one entry at most, in bytes.
+MAX_BODY = 64 * 1024
+#: Entries that one Page carries at most.
+MAX_PAGE = 500
+
+Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Time: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Name: TypeAlias = Annotated[str, Meta(max_length=64)]
+RoomName: TypeAlias = Annotated[str, Meta(max_length=64)]
+Word: TypeAlias = Annotated[str, Meta(max_length=32)]
+Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
+MsgId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Chain: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Body: TypeAlias = Annotated[bytes, Meta(max_length=MAX_BODY)]
+
+#: The chain before a room's first entry.
+GENESIS = bytes(32)
+
+
+class Position(Struct, frozen=True, array_like=True, order=True):
+    """A place in a room's log: after entry ``seq``, where the hash chain is ``chain``."""
+
+    seq: Seq = 0
+    chain: Chain = GENESIS
+
+
+class Limits(Struct, frozen=True, array_like=True):
+    """What the server accepts: sizes in bytes, the send rate in messages a second (0: no limit)."""
+
+    payload: Count = MAX_PAYLOAD
+    body: Count = MAX_BODY
+    page: Count = MAX_PAGE
+    rate: Count = 20
+    burst: Count = 60
+
+
+class Member(Struct, frozen=True, array_like=True):
+    """One member of a room that is here now: the name, and whether only over the classic profile."""
+
+    name: Name
+    classic: bool = False
+
+
+class RoomInfo(Struct, frozen=True, array_like=True):
+    """One room in a list: how many members are here now, how many entries its log holds, its topic."""
+
+    room: RoomName
+    members: Count
+    entries: Seq
+    topic: Text = ""
+
+
+class _Message(Struct, frozen=True, array_like=True, tag=lambda name: name.lower()):
+    """What all messages share: frozen, encoded as an array that starts with the lower-case name."""
+
+
+# ------------------------------------------------------------------------------------ client to server
+
+
+class Hello(_Message, frozen=True):
+    """First message: the protocol versions that the client speaks, the name that it asks for, a word
+    for the device, and the software it runs. Answered by ``Welcome`` or ``Refused``."""
+
+    versions: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=8)]
+    name: Name
+    device: Word = ""
+    software: Word = ""
+
+
+class Join(_Message, frozen=True):
+    """Enter a room. ``after`` is where the client's copy of the log ends: everything later follows as
+    ``Entry``. Without it the last ``history`` entries follow. Answered by ``Joined``."""
+
+    id: Id
+    room: RoomName
+    after: Position | None = None
+    history: Count = 0
+
+
+class Part(_Message, frozen=True):
+    """Leave a room. Answered by ``Done``."""
+
+    id: Id
+    room: RoomName
+
+
+class Send(_Message, frozen=True):
+    """Append an entry to a room. ``kind`` is ``text`` or ``me`` here and ``body`` is UTF-8 in an open
+    room. Answered by ``Sent`` once the entry is stored; the same msgid again is answered alike."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    kind: Word
+    body: Body
+
+
+class Read(_Message, frozen=True):
+    """Read up to ``limit`` entries of a room: the first ones after seq ``after``, or with ``before``
+    (above 0) the last ones before that seq. Answered by ``Page``."""
+
+    id: Id
+    room: RoomName
+    after: Seq = 0
+    before: Seq = 0
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+
+
+class Who(_Message, frozen=True):
+    """Who is in a room now? Answered by ``Members``."""
+
+    id: Id
+    room: RoomName
+
+
+class Rooms(_Message, frozen=True):
+    """Which rooms can I enter? Answered by ``RoomList``."""
+
+    id: Id
+
+
+class Whois(_Message, frozen=True):
+    """Who has this name? Answered by ``Profile``."""
+
+    id: Id
+    name: Name
+
+
+class Topic(_Message, frozen=True):
+    """Set a room's topic; it becomes an entry of kind ``topic``. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    topic: Text
+
+
+class Ping(_Message, frozen=True):
+    """Are you there? Answered by ``Pong``. Both sides may ask."""
+
+    id: Id = 0
+
+
+class Bye(_Message, frozen=True):
+    """The client leaves on purpose. The server closes."""
+
+    reason: Text = ""
+
+
+# ------------------------------------------------------------------------------------ server to client
+
+
+class Welcome(_Message, frozen=True):
+    """Admitted, as ``name``. ``log`` names the server's log: positions kept for another log mean
+    nothing in this one. ``motd`` is the message of the day."""
+
+    name: Name
+    session: Seq
+    limits: Limits
+    motd: Annotated[str, Meta(max_length=4000)]
+    time: Time
+    log: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    software: Word = ""
+
+
+class Refused(_Message, frozen=True):
+    """Not admitted; the server closes. ``code`` is a stable word, ``text`` is for people."""
+
+    code: Word
+    text: Text
+
+
+class Joined(_Message, frozen=True):
+    """You are in ``room``, whose log ends at ``head``. The entries after ``start`` follow."""
+
+    id: Id
+    room: RoomName
+    head: Position
+    start: Position
+    members: tuple[Member, ...]
+    topic: Text = ""
+
+
+class Done(_Message, frozen=True):
+    """The request with this id was carried out and has nothing else to tell."""
+
+    id: Id
+
+
+class Sent(_Message, frozen=True):
+    """Stored, durably, as entry ``seq`` at ``time``."""
+
+    id: Id
+    seq: Seq
+    time: Time
+
+
+class Page(_Message, frozen=True):
+    """Entries in order, each the whole stored ``Entry`` frame. ``start`` is the position before the
+    first one; ``more`` says whether the log goes on in the direction that was asked for."""
+
+    id: Id
+    room: RoomName
+    start: Position
+    entries: tuple[bytes, ...]
+    more: bool
+
+
+class Entry(_Message, frozen=True):
+    """One entry of a room's log. These very bytes are stored, hashed into the chain
+    (chain(n) = SHA-256(chain(n-1) || frame(n)), the frame with its length) and sent to every member."""
+
+    room: RoomName
+    seq: Seq
+    time: Time
+    sender: Name
+    device: Word
+    kind: Word
+    msgid: MsgId
+    body: Body
+
+
+class Members(_Message, frozen=True):
+    """Who is in ``room`` now. With id 0 nobody asked: it replaces what the client knew before."""
+
+    id: Id
+    room: RoomName
+    members: tuple[Member, ...]
+
+
+class RoomList(_Message, frozen=True):
+    """The rooms that the client can enter."""
+
+    id: Id
+    rooms: tuple[RoomInfo, ...]
+
+
+class Profile(_Message, frozen=True):
+    """Who has a name: the key's fingerprint, when it was claimed, whether a certificate authority
+    vouches for it, and the rooms shared with the one who asks where that person is now."""
+
+    id: Id
+    name: Name
+    fingerprint: Annotated[str, Meta(max_length=64)]
+    since: Time
+    vouched: bool
+    online: bool
+    classic: bool = False
+    rooms: tuple[RoomName, ...] = ()
+
+
+class Presence(_Message, frozen=True):
+    """``name`` came into ``room`` (``here`` is true) or left it."""
+
+    room: RoomName
+    name: Name
+    here: bool
+    classic: bool = False
+
+
+class Typing(_Message, frozen=True):
+    """Somebody is writing in ``room``. The client leaves ``name`` empty; the server fills it in."""
+
+    room: RoomName
+    name: Name = ""
+
+
+class Error(_Message, frozen=True):
+    """The request with this id failed. ``code`` is a stable word, ``text`` is for people; ``wait`` is
+    how long to wait before trying again, in milliseconds. With id 0 the connection as a whole is meant."""
+
+    id: Id
+    code: Word
+    text: Text
+    wait: Count = 0
+
+
+class Pong(_Message, frozen=True):
+    """Yes."""
+
+    id: Id = 0
+
+
+class Closing(_Message, frozen=True):
+    """The server is about to close this connection, and why."""
+
+    reason: Text
+
+
+ClientMessage: TypeAlias = (
+    Hello | Join | Part | Send | Read | Who | Rooms | Whois | Topic | Typing | Ping | Pong | Bye
+)
+ServerMessage: TypeAlias = (
+    Welcome
+    | Refused
+    | Joined
+    | Done
+    | Sent
+    | Page
+    | Entry
+    | Members
+    | RoomList
+    | Profile
+    | Presence
+    | Typing
+    | Error
+    | Ping
+    | Pong
+    | Closing
+)
+Message: TypeAlias = ClientMessage | ServerMessage
+
+CLIENT_MESSAGES: tuple[type[Struct], ...] = get_args(ClientMessage)
+SERVER_MESSAGES: tuple[type[Struct], ...] = get_args(ServerMessage)

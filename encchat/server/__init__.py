@@ -1,0 +1,1 @@
+"""The service: Protocol and Factory classes that carry the core's sessions over any cipher."""

@@ -1,0 +1,57 @@
+"""Text from outside, made safe to show: nothing here reaches a terminal's control functions.
+
+What is taken out (Unicode 15 names in brackets): C0 and C1 controls with DEL, so also ESC and lone CR;
+line and paragraph separators; every bidirectional control [Bidi_Control], which could reorder what a
+person reads; invisible format characters that can hide text (zero width space, word joiner, BOM,
+soft hyphen, tags, interlinear annotation); lone surrogates and noncharacters. Whole ANSI sequences go
+with their ESC, so that no ``[31m`` stays behind. Joiners (ZWJ, ZWNJ) stay, as scripts and emoji need
+them, but never two in a row; at most ``MAX_MARKS`` combining marks stay on one character.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+#: Combining marks kept on one base character; Unicode's stream-safe format allows 30, eyes need few.
+MAX_MARKS = 8
+
+_ANSI = re.compile(
+    "\x1b(?:"
+    "\\[[0-?]*[ -/]*[@-~]"  # CSI
+    "|[]PX^_][^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    "|[ -/]*[0-~]"  # two-character and nF sequences
+    ")?"
+    "|\x9b[0-?]*[ -/]*[@-~]?"  # CSI as one C1 character
+    "|[\x9d\x90\x98\x9e\x9f][^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\\\|\x9c)?"
+)
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+)
+_JOINERS = re.compile("([\u200c\u200d])[\u200c\u200d]+")
+_PLAIN = re.compile(r"[\x20-\x7e]*\Z")
+
+
+def clean(text: str) -> str:
+    """``text`` without anything that could steer a terminal; LF and TAB stay."""
+    if _PLAIN.match(text):
+        return text
+    text = _UNSAFE.sub("", _ANSI.sub("", text.replace("\r\n", "\n")))
+    return text if text.isascii() else _bound_marks(_JOINERS.sub(r"\1", text))
+
+
+def clean_line(text: str, limit: int | None = None) -> str:
+    """``text`` as one safe line: LF and TAB become spaces; past ``limit`` characters it ends in …"""
+    line = clean(text).replace("\n", " ").replace("\t", " ")
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _bound_marks(text: str) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me"} else 0
+        if marks <= MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
