@@ -97,21 +97,28 @@ def is_open(room: str) -> bool:
 def _mapped(text: str) -> tuple[str, str]:
     if not 1 <= len(text) <= MAX_NAME:
         raise ValueError(f"it has {len(text)} characters, not 1 to {MAX_NAME}")
-    if text[0] in "+#@-." or text[-1] == ".":
-        raise ValueError(f"it must not begin with {text[0]!r}" if text[-1] != "." else "it ends in '.'")
     shown = unicodedata.normalize("NFC", text)
     if shown != clean_line(shown):
         raise ValueError("it has characters that cannot be shown")
-    unwanted = next((c for c in shown if c in _EXCLUDED), None)
-    if unwanted:
-        raise ValueError(f"it has the character {unwanted!r}")
     try:
         key = _precis.enforce(shown)
     except UnicodeEncodeError as error:
         raise ValueError(_why(error)) from None
     if not 1 <= len(key) <= MAX_NAME:
         raise ValueError(f"it has {len(key)} characters when written plainly, not 1 to {MAX_NAME}")
+    for form in (shown, key):  # the mapping turns a full-width '／' into '/': look at both
+        _check_signs(form)
     return shown, key
+
+
+def _check_signs(form: str) -> None:
+    if form[0] in "+#@-.":
+        raise ValueError(f"it must not begin with {form[0]!r}")
+    if form[-1] == ".":
+        raise ValueError("it ends in '.'")
+    unwanted = next((c for c in form if c in _EXCLUDED), None)
+    if unwanted:
+        raise ValueError(f"it has the character {unwanted!r}")
 
 
 def _why(error: UnicodeEncodeError) -> str:
