@@ -16,8 +16,6 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
 CODE = encchat twisted tests docs bench
 
-export PYTHONDONTWRITEBYTECODE =
-
 .DEFAULT_GOAL = help
 .PHONY: help run chat test check cover docs bench soak packages lock clean
 
@@ -89,18 +87,18 @@ $(VENV)/.place:
 
 $(VENV)/.run: $(VENV)/.place requirements/run.txt pyproject.toml
 	@echo 'Installing what encchat needs ...'
-	@$(PIP) install --quiet --require-hashes -r requirements/run.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install -qq --require-hashes -r requirements/run.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo 'Installing what the tests and checks need ...'
-	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) install -qq --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(VENV)-lock/.made: requirements/lock.txt
 	@$(call make_environment,$(VENV)-lock)
-	@$(VENV)-lock/bin/python -m pip install --quiet --require-hashes -r requirements/lock.txt
+	@$(VENV)-lock/bin/python -m pip install -qq --require-hashes -r requirements/lock.txt
 	@touch $@
 
 define make_environment
