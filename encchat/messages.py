@@ -119,7 +119,7 @@ class Send(_Message, frozen=True):
     room: RoomName
     msgid: MsgId
     kind: Word
-    body: Body
+    body: bytes
 
 
 class Read(_Message, frozen=True):

@@ -1,4 +1,5 @@
-"""What the core needs from others: a log of every room, and a directory of who owns what.
+"""What the core needs from others: a log of every room, a directory of who owns what, a transport,
+and the time.
 
 The log numbers the entries, whoever else is writing, so that the hub never needs to know the engine.
 One contract suite (``tests/contracts/log.py``) proves every implementation.
@@ -6,14 +7,17 @@ One contract suite (``tests/contracts/log.py``) proves every implementation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from zope.interface import Attribute, Interface
 
-from encchat.errors import RefusedError, StorageError
+from encchat.errors import EncchatError, RefusedError, StorageError
 from encchat.messages import Position
+
+if TYPE_CHECKING:
+    from encchat.core.session import Session
 
 
 class Conflict(StorageError):
@@ -170,3 +174,38 @@ class IDirectory(Interface):
 
     async def scan(kind: str, after: str = "", limit: int = 1000) -> Mapping[str, Item]:
         """Up to ``limit`` records of a kind with keys above ``after``, in the order of their keys."""
+
+
+class ITurn(Interface):
+    """The world outside of the hub: time, randomness, and the way to do something later."""
+
+    def now() -> float:
+        """Seconds since 1970-01-01 UTC."""
+
+    def token(size: int) -> bytes:
+        """``size`` random bytes that nobody can guess."""
+
+    def soon(step: Callable[[], None]) -> None:
+        """Run ``step`` once the current turn's input has been handled."""
+
+    def spawn(work: Coroutine[object, object, None], session: Session | None) -> None:
+        """Run ``work``. What it did not foresee is logged, and closes ``session``."""
+
+
+class IOutlet(Interface):
+    """What carries a session: the bridge to a transport."""
+
+    def write(data: bytes) -> None:
+        """Send frames."""
+
+    def close() -> None:
+        """Close after what was written."""
+
+    def hold() -> None:
+        """Read no more from the peer until ``release``."""
+
+    def release() -> None:
+        """Read on."""
+
+    def note(error: EncchatError) -> None:
+        """Log, in one line, why this peer was refused or failed."""

@@ -1,0 +1,111 @@
+"""The one queue through which entries reach the log: batches them, keeps their order, bounds them.
+
+At most one append is in flight. Whatever arrives meanwhile goes into the next one, so that the slower
+the log is, the larger its batches grow. Everything is answered exactly once, in the order it was put.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeAlias
+
+from encchat.core.interfaces import Draft, IRoomLog, Outcome, Stored
+from encchat.errors import StorageError
+
+#: What an append is answered with: the outcome, or why nothing is known of it.
+Answer: TypeAlias = Outcome | StorageError
+
+#: Drafts and body bytes in one append at most.
+BATCH = 2000
+BATCH_BYTES = 1024 * 1024
+#: Drafts and body bytes that wait, above which no more should be read from the peers.
+QUEUE = 10_000
+QUEUE_BYTES = 8 * 1024 * 1024
+
+
+class AppendQueue:
+    """``put`` drafts; ``committed`` is called with what each batch stored, after its answers were given.
+
+    ``spawn`` runs a coroutine and reports what it did not foresee; ``soon`` runs a function after the
+    current turn, so that what one turn brings becomes one batch.
+    """
+
+    def __init__(
+        self,
+        log: IRoomLog,
+        spawn: Callable[[Coroutine[object, object, None]], None],
+        soon: Callable[[Callable[[], None]], None],
+        committed: Callable[[Sequence[tuple[Draft, Stored]]], None],
+    ) -> None:
+        self._log = log
+        self._spawn = spawn
+        self._soon = soon
+        self._committed = committed
+        self._waiting: deque[tuple[Draft, Callable[[Answer], None]]] = deque()
+        self._bytes = 0
+        self._running = False
+        #: Called, once each, when the queue has room again.
+        self._relief: list[Callable[[], None]] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and no append is in flight."""
+        return not self._running
+
+    @property
+    def full(self) -> bool:
+        """Whether the queue is past its bound, so that no more should be read from the peers."""
+        return len(self._waiting) >= QUEUE or self._bytes >= QUEUE_BYTES
+
+    def put(self, draft: Draft, answer: Callable[[Answer], None]) -> None:
+        """Append ``draft``; ``answer`` gets the outcome. Never refuses: heed ``full`` before reading on."""
+        self._waiting.append((draft, answer))
+        self._bytes += len(draft.body)
+        if not self._running:
+            self._running = True
+            self._soon(self._start)
+
+    def when_relieved(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once the queue has room again."""
+        self._relief.append(callback)
+
+    def _start(self) -> None:
+        self._spawn(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._append(self._take())
+                if not self.full and self._relief:
+                    relief, self._relief = self._relief, []
+                    for callback in relief:
+                        callback()
+        finally:
+            self._running = False
+            if self._waiting:  # only after a failure that nobody foresaw: the next batch may succeed
+                self._running = True
+                self._soon(self._start)
+
+    def _take(self) -> list[tuple[Draft, Callable[[Answer], None]]]:
+        batch: list[tuple[Draft, Callable[[Answer], None]]] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
+            entry = self._waiting.popleft()
+            batch.append(entry)
+            size += len(entry[0].body)
+        self._bytes -= size
+        return batch
+
+    async def _append(self, batch: list[tuple[Draft, Callable[[Answer], None]]]) -> None:
+        drafts = [draft for draft, _ in batch]
+        try:
+            outcomes: Sequence[Answer] = await self._log.append(drafts)
+        except StorageError as error:
+            outcomes = [error] * len(batch)
+        stored = []
+        for (draft, answer), outcome in zip(batch, outcomes, strict=True):
+            answer(outcome)
+            if isinstance(outcome, Stored) and not outcome.duplicate:
+                stored.append((draft, outcome))
+        self._committed(stored)

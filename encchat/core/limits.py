@@ -1,0 +1,30 @@
+"""Bounds on what one peer may ask for: a token bucket, with the time handed in."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """``rate`` tokens a second, at most ``burst`` at once; a rate of 0 is no limit.
+
+    Times are seconds from any fixed origin, and must not go back.
+    """
+
+    __slots__ = ("_at", "_level", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._level = float(burst)
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take a token and return 0, or take none and return the seconds until there is one."""
+        if not self.rate:
+            return 0.0
+        level = min(self.burst, self._level + (now - self._at) * self.rate)
+        self._at = now
+        if level >= 1:
+            self._level = level - 1
+            return 0.0
+        self._level = level
+        return (1 - level) / self.rate

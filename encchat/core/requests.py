@@ -1,0 +1,223 @@
+"""What each message of a client does: one function a message, and the table that names them.
+
+A function that has to wait for the log is ``async``; the session handles nothing else of its peer
+meanwhile. An error that is raised here is the answer to the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from encchat import messages as m
+from encchat.core.appends import Answer
+from encchat.core.interfaces import Draft, Rejected, Trimmed
+from encchat.core.names import is_open, parse_room
+from encchat.core.refusals import (
+    MsgidReused,
+    NotText,
+    NoVersion,
+    SealedRoom,
+    TooLarge,
+    TooManyRooms,
+    UnknownKind,
+    WrongChain,
+)
+from encchat.core.rooms import Room
+from encchat.errors import StorageError
+from encchat.text import clean_line
+from encchat.wire import encode
+
+if TYPE_CHECKING:
+    from encchat.core.session import Session
+
+#: The version of the native protocol that is spoken here.
+VERSION = 1
+#: Bytes of entries in one Page; under the payload limit with room to spare for an entry of full size.
+PAGE_BYTES = 128 * 1024
+#: The kinds of entry that a client may send to an open room.
+KINDS = frozenset({"text", "me"})
+
+
+async def hello(session: Session, message: m.Hello) -> None:
+    """Admit the peer, or refuse it."""
+    if VERSION not in message.versions:
+        raise NoVersion(versions=", ".join(map(str, message.versions)))
+    name = await session.hub.admit(session, message.name)
+    session.admitted(name, clean_line(message.device, 32))
+    hub = session.hub
+    session.answer(
+        m.Welcome(
+            name.shown,
+            hub.next_number(),
+            hub.settings.limits,
+            hub.settings.motd,
+            hub.milliseconds(),
+            hub.log.log_id,
+            hub.settings.software,
+        )
+    )
+
+
+async def join(session: Session, message: m.Join) -> None:
+    """Let the peer into a room, from where its copy of the log ends."""
+    hub = session.hub
+    name = parse_room(message.room)
+    if not is_open(name):
+        raise SealedRoom(room=name)
+    limit = hub.settings.max_rooms
+    if len(session.rooms()) >= limit and not session.is_in(name):
+        raise TooManyRooms(limit=limit)
+    start = await _start(session, name, message)
+    room, head = await hub.room(name, session.name)
+    # From here on nothing waits: the session is in the room in the very turn in which it was found.
+    if session.closed:
+        hub.release(room)
+        return
+    session.enter(room, start.seq)
+    session.answer(m.Joined(message.id, name, head, start, room.members(), room.topic))
+    session.catch_up()
+
+
+async def _start(session: Session, name: str, message: m.Join) -> m.Position:
+    """Where the peer's copy ends, proved to be of this log; or as far back as it wants history.
+
+    :raises WrongChain: its copy is of another one.
+    """
+    log = session.hub.log
+    after = message.after
+    try:
+        if after is None:
+            head = await log.head(name)
+            return await log.position(name, max(0, head.seq - message.history))
+        here = await log.position(name, after.seq)
+    except Trimmed as trimmed:
+        return await log.position(name, trimmed.first)
+    if here.chain != after.chain:
+        raise WrongChain(room=name, seq=after.seq)
+    return here
+
+
+def part(session: Session, message: m.Part) -> None:
+    """Let the peer out of a room."""
+    room = session.room(parse_room(message.room))
+    session.answer(m.Done(message.id))
+    session.exit(room)
+
+
+def send(session: Session, message: m.Send) -> None:
+    """Append what the peer says."""
+    room = session.room(parse_room(message.room))
+    limit = session.hub.settings.limits.body
+    if len(message.body) > limit:
+        raise TooLarge(size=len(message.body), limit=limit)
+    if message.kind not in KINDS:
+        raise UnknownKind(kind=message.kind)
+    try:
+        message.body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotText() from None
+    session.take_send()
+    _append(session, room, message.id, message.msgid, message.kind, message.body)
+
+
+async def topic(session: Session, message: m.Topic) -> None:
+    """Set a room's topic, as an entry."""
+    room = session.room(parse_room(message.room))
+    session.take_send()
+    text = clean_line(message.topic)
+    await session.hub.directory.set_topic(room.name, text)
+    room.topic = text
+    if session.closed:
+        return
+    _append(session, room, message.id, message.msgid, "topic", text.encode("utf-8"))
+
+
+def _append(session: Session, room: Room, request: int, msgid: bytes, kind: str, body: bytes) -> None:
+    hub = session.hub
+
+    def answer(outcome: Answer) -> None:
+        hub.appended(room)
+        if isinstance(outcome, StorageError):
+            session.refuse(request, outcome)
+        elif isinstance(outcome, Rejected):
+            session.refuse(request, MsgidReused())
+        else:
+            session.answer(m.Sent(request, outcome.seq, outcome.time))
+
+    name, device = session.name.shown, session.device
+    hub.append(room, Draft(room.name, hub.milliseconds(), name, device, kind, msgid, body), answer)
+    session.heed_backlog()
+
+
+async def read(session: Session, message: m.Read) -> None:
+    """Give the peer a page of a room's log."""
+    room = session.room(parse_room(message.room)).name
+    limit = min(message.limit, session.hub.settings.limits.page)
+    log = session.hub.log
+    try:
+        if message.before:
+            found = await log.read_back(room, message.before, limit, PAGE_BYTES)
+        else:
+            found = await log.read(room, message.after, limit, PAGE_BYTES)
+    except Trimmed as trimmed:
+        found = await log.read(room, trimmed.first, limit, PAGE_BYTES)
+    session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
+
+
+def who(session: Session, message: m.Who) -> None:
+    """Tell who is in a room."""
+    room = session.room(parse_room(message.room))
+    session.answer(m.Members(message.id, room.name, room.members()))
+
+
+async def rooms(session: Session, message: m.Rooms) -> None:
+    """Tell which rooms there are."""
+    session.answer(m.RoomList(message.id, await session.hub.room_list()))
+
+
+async def whois(session: Session, message: m.Whois) -> None:
+    """Tell who has a name."""
+    session.answer(await session.hub.profile(message.id, message.name, session))
+
+
+def typing(session: Session, message: m.Typing) -> None:
+    """Tell a room that the peer is writing."""
+    room = session.room(parse_room(message.room))
+    session.hub.signal(room, encode(m.Typing(room.name, session.name.shown)))
+
+
+def ping(session: Session, message: m.Ping) -> None:
+    """Answer."""
+    session.answer(m.Pong(message.id))
+
+
+def pong(session: Session, message: m.Pong) -> None:
+    """Hearing it was enough."""
+
+
+def bye(session: Session, message: m.Bye) -> None:
+    """Let the peer go."""
+    session.leave()
+
+
+#: Messages that cost no token of the request rate; Send and Topic have a rate of their own.
+UNMETERED = (m.Hello, m.Send, m.Topic, m.Pong, m.Bye)
+
+HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, object, None] | None]] = {
+    m.Hello: hello,
+    m.Join: join,
+    m.Part: part,
+    m.Send: send,
+    m.Read: read,
+    m.Who: who,
+    m.Rooms: rooms,
+    m.Whois: whois,
+    m.Topic: topic,
+    m.Typing: typing,
+    m.Ping: ping,
+    m.Pong: pong,
+    m.Bye: bye,
+}
