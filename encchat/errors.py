@@ -29,9 +29,9 @@ class EncchatError(Exception):
         self.facts = facts
 
     def __str__(self) -> str:
-        sentence = " ".join(inspect.cleandoc(type(self).__doc__ or "").split())
+        sentence = " ".join((inspect.getdoc(type(self)) or "").split())
         shown = {
-            name: clean_line(value, 400) if isinstance(value, str) else value
+            name: value if isinstance(value, int | float) else clean_line(str(value), 400)
             for name, value in self.facts.items()
         }
         return sentence.format(**shown)

@@ -1,19 +1,20 @@
 """Text from outside, made safe to show: nothing here reaches a terminal's control functions.
 
-What is taken out (Unicode 15 names in brackets): C0 and C1 controls with DEL, so also ESC and lone CR;
-line and paragraph separators; every bidirectional control [Bidi_Control], which could reorder what a
-person reads; invisible format characters that can hide text (zero width space, word joiner, BOM,
-soft hyphen, tags, interlinear annotation); lone surrogates and noncharacters. Whole ANSI sequences go
-with their ESC, so that no ``[31m`` stays behind. Joiners (ZWJ, ZWNJ) stay, as scripts and emoji need
-them, but never two in a row; at most ``MAX_MARKS`` combining marks stay on one character.
+What is taken out: C0 and C1 controls with DEL, so also ESC and lone CR; line and paragraph separators;
+every bidirectional control [Bidi_Control], which could reorder what a person reads; the characters that
+show nothing and could hide text (zero width space, word joiner, BOM, soft hyphen, fillers, tags and other
+invisible format controls); lone surrogates and noncharacters. Whole ANSI sequences go with their ESC, so
+that no ``[31m`` stays behind. Joiners (ZWJ, ZWNJ) stay, as scripts and emoji need them, but never two in a
+row; of combining marks and joiners together at most ``MAX_MARKS`` stay on one character.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from unicodedata import category
 
-#: Combining marks kept on one base character; Unicode's stream-safe format allows 30, eyes need few.
+#: Combining marks and joiners kept on one base character: Unicode's stream-safe text format (UAX 15,
+#: section 13) allows 30, eyes need few.
 MAX_MARKS = 8
 
 _ANSI = re.compile(
@@ -26,8 +27,11 @@ _ANSI = re.compile(
     "|[\x9d\x90\x98\x9e\x9f][^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\\\|\x9c)?"
 )
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
 )
 _JOINERS = re.compile("([\u200c\u200d])[\u200c\u200d]+")
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
@@ -51,7 +55,7 @@ def _bound_marks(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for character in text:
-        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me"} else 0
+        marks = marks + 1 if character in "\u200c\u200d" or category(character) in {"Mn", "Me"} else 0
         if marks <= MAX_MARKS:
             kept.append(character)
     return "".join(kept)
