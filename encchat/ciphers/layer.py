@@ -4,17 +4,19 @@ A subclass turns bytes into bytes; this class keeps the promises that the protoc
 that no cipher has to keep them again: one ``handshakeCompleted``, nothing delivered or sent before it,
 no delivery while reading is paused, a deadline for the handshake and one for closing, one log line for
 a failure, and a ``connectionLost`` that tells a proper close (``ConnectionDone``) from a cut one
-(``ConnectionLost``) and from a failed handshake (the error itself).
+(``ConnectionLost``), from our own abort (``ConnectionAborted``) and from a failed handshake (the error
+itself). A fault in the cipher or in the protocol above is logged with its traceback and ends this one
+connection, so that whoever wrote to many connections goes on with the next.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import ClassVar, cast
 from typing import Protocol as StructuralType
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -29,9 +31,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from encchat.ciphers.inbox import ABOVE, Inbox
 from encchat.ciphers.interfaces import HANDSHAKE_DEADLINE, ISecureTransport
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError, PeerError
+from encchat.text import clean_line
 
 #: Seconds that a peer has to take what is still to be sent, once we close.
 CLOSE_DEADLINE = 5.0
@@ -63,15 +67,24 @@ class _Below(StructuralType):
     def getHost(self) -> IAddress: ...
 
 
+class _Producer(StructuralType):
+    """What a layer itself calls of a registered producer."""
+
+    def stopProducing(self) -> None: ...
+
+
 @implementer(ISecureTransport)
 class CipherLayer(Protocol):
     """One connection's cipher.
 
-    Subclasses override ``cipherStarted``, ``cipherReceived``, ``cipherWrite``, ``cipherFinish`` and
-    ``cipherEnded``, and call ``established``, ``deliver``, ``peerClosed`` and ``fail``.
+    Subclasses override ``cipherStarted``, ``cipherReceived``, ``cipherWrite``, ``cipherFinish``,
+    ``cipherPending`` and ``cipherEnded``, and call ``established``, ``deliver``, ``peerClosed`` and
+    ``fail``. What they do later than in one of these calls (a timer, the result of a thread) they run
+    through ``guarded``.
     """
 
     log: ClassVar[Logger] = Logger()
+    #: True from the moment that either side closes: what is written then is dropped.
     disconnecting = False
 
     def __init__(self, wrapped: IProtocol, clock: IReactorTime) -> None:
@@ -79,16 +92,18 @@ class CipherLayer(Protocol):
         self.clock = clock
         self.negotiatedProtocol: bytes | None = None
         self.peerIdentity: PeerIdentity | None = None
-        self._deadline: IDelayedCall | None = None
-        self._reason: Failure | None = None
-        self._open = False
-        self._lost = False
+        self._inbox = Inbox(self._hand_up)
+        self._timer: IDelayedCall | None = None
+        self._producer: _Producer | None = None
+        self._open = False  # handshakeCompleted was told
+        self._we_closed = False  # the protocol above closed
         self._peer_closed = False
-        self._closing_when_produced = False
-        self._producer: object | None = None
-        self._pauses: set[str] = set()
-        self._waiting: deque[bytes] = deque()
-        self._delivering = False
+        self._finished = False  # the close was said
+        self._lingering = False  # it was, and now the peer is to say its own
+        self._aborted = False
+        self._reason: Failure | None = None  # why the layer itself ended the connection
+        self._gone: Failure | None = None  # how the connection below ended
+        self._lost = False  # connectionLost was told
 
     # -------------------------------------------------------------------- what a cipher is made of
 
@@ -103,58 +118,96 @@ class CipherLayer(Protocol):
         """Protect ``data`` (not empty) and write it below."""
         raise NotImplementedError  # abstract
 
-    def cipherFinish(self) -> None:
-        """We are about to close properly: write whatever says so to the peer."""
+    def cipherFinish(self) -> bool | None:
+        """We are about to close properly: write whatever says so to the peer.
+
+        :returns: True if that makes the peer close in turn. The connection below then stays until it
+            has, or until CLOSE_DEADLINE: a socket that is closed over unread bytes is reset, and the
+            reset can overtake the last of what we sent. Otherwise it is closed at once.
+        """
+
+    def cipherPending(self) -> bool:
+        """Whether bytes that have arrived are still being worked on, in a thread.
+
+        While they are, the end of the connection waits (at most CLOSE_DEADLINE), so that nobody loses
+        what came right before it.
+        """
+        return False
 
     def cipherEnded(self) -> None:
         """The connection below is gone: let go of keys and timers."""
 
     def established(self, protocol: bytes | None, identity: PeerIdentity) -> None:
-        """The peer has proved its key (of a classic peer: shown one). Tells the protocol above."""
-        if self._open or self._lost or self._reason is not None or self.disconnecting:
+        """The peer has proved its key (of a classic peer: shown one). Tells the protocol above, which may
+        write and close at once: whatever the handshake has to send must have been written before."""
+        if self._open or self._lost or self.disconnecting:
             return
         self._open = True
         self.negotiatedProtocol = protocol
         self.peerIdentity = identity
-        self._cancel_deadline()
+        self._cancel_timer()
+        self._inbox.open()
         if IHandshakeListener.providedBy(self.wrapped):
-            cast(IHandshakeListener, self.wrapped).handshakeCompleted()
+            self._run(cast(IHandshakeListener, self.wrapped).handshakeCompleted)
 
     def deliver(self, data: bytes) -> None:
-        """Plain bytes from the peer, for the protocol above; kept while it has paused reading."""
+        """Plain bytes from the peer, for the protocol above; kept while it has paused reading, dropped
+        when it has closed."""
+        if self._lost or self._we_closed or self._reason is not None:
+            return
         assert self._open, "a cipher delivered before it was established"
-        if data:
-            self._waiting.append(data)
-            self._deliver_waiting()
+        self._inbox.put(data)
 
     def peerClosed(self) -> None:
         """The peer said that it closes: from here on the end of the stream is a proper one."""
-        self._peer_closed = True
-        if not self._lost:
-            self._close_below()
-
-    def fail(self, error: EncchatError) -> None:
-        """The peer broke the rules, or may not come in: one log line, and an end at once."""
-        if self._reason is not None or self._lost:
+        if self._lost or self._peer_closed or self._reason is not None:
             return
-        self._reason = Failure(error)
+        self._peer_closed = True
+        self._dismiss_producer()
+        if self._lingering:
+            self._shut()
+        else:
+            self._finish()
+
+    def fail(self, error: EncchatError, *, gently: bool = False) -> None:
+        """The peer broke the rules, or may not come in: one log line, and an end.
+
+        At once, and with it goes what the connection below has not sent yet; ``gently`` lets it send
+        that first, such as an alert that tells the peer.
+        """
+        if self._lost or self._aborted or self._reason is not None:
+            return
+        if self._finished:  # we are leaving anyway
+            if self._lingering:
+                self._shut()
+            return
         self.log.warn(
             "{address} {cipher}: closed: {error}",
             address=_where(self.getPeer()),
             cipher=type(self).__name__,
-            error=str(error),
+            error=clean_line(str(error), 400),
             code=error.code,
         )
-        self._waiting.clear()
-        self._below.abortConnection()
+        self._end_for(Failure(error), gently)
 
     def hold(self, why: str) -> None:
         """Stop reading from below for a reason of the cipher's own, until ``release(why)``."""
-        self._pause_for(why)
+        self._inbox.pause(why)
 
     def release(self, why: str) -> None:
         """End a ``hold``."""
-        self._resume_for(why)
+        self._inbox.resume(why)
+
+    def guarded(self, step: Callable[..., object], *arguments: object) -> None:
+        """Run a step of the cipher: an EncchatError fails the connection as the peer's doing; any other
+        exception is a fault of this program, logged with its traceback, and ends the connection."""
+        self._run(step, *arguments)
+        if self._gone is not None and not self.cipherPending():
+            self._tell_end()
+
+    def hintWhenCut(self) -> str:
+        """What a person should look at when the peer closes during the handshake."""
+        return "Does it speak this cipher?"
 
     # -------------------------------------------------------------------- as a protocol, for below
 
@@ -167,67 +220,108 @@ class CipherLayer(Protocol):
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             setter = getattr(self.transport, option, None)
             if setter is not None:
-                setter(True)
-        self._deadline = self.clock.callLater(HANDSHAKE_DEADLINE, self._too_slow)
-        self.wrapped.makeConnection(cast(ITransport, self))
-        self._guarded(self.cipherStarted)
+                with suppress(OSError):  # the peer may be gone already; we shall hear of it
+                    setter(True)
+        self._inbox.attach(self._below)
+        self._wait(HANDSHAKE_DEADLINE, self._too_slow)
+        self._run(self.wrapped.makeConnection, cast(ITransport, self))
+        if not self.disconnecting:
+            self.guarded(self.cipherStarted)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from below."""
-        if self._reason is None and not self._peer_closed:
-            self._guarded(self.cipherReceived, data)
+        if self._usable() or self._lingering:
+            self.guarded(self.cipherReceived, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection below is gone: say how it ended."""
+        """The connection below is gone: say how it ended, once all that came before was worked on."""
+        if self._gone is not None:
+            return
+        self._gone = reason
+        self._inbox.detach(resume=False)
+        wanted = not (self._we_closed or self._aborted or self._reason is not None)
+        if wanted and self.cipherPending():
+            self._wait(CLOSE_DEADLINE, self._tell_end)
+        else:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
         if self._lost:
             return
-        self._cancel_deadline()
-        self._flush_at_end()
-        self._lost = True
-        self.cipherEnded()
-        self._waiting.clear()
-        self.wrapped.connectionLost(self._ending(reason))
+        self._lost = self.disconnecting = True
+        self._cancel_timer()
+        self._inbox.flush()
+        self._inbox.close()
+        self._producer = None
+        self._run(self.cipherEnded)
+        self._run(self.wrapped.connectionLost, self._ending(cast(Failure, self._gone)))
 
     def _ending(self, reason: Failure) -> Failure:
+        """How the connection ended, for the protocol above; ``reason`` is what below said."""
         if self._reason is not None:
             return self._reason
-        if self._peer_closed or self.disconnecting:
+        if self._open and self._peer_closed:
             return Failure(ConnectionDone())
+        if self._aborted:
+            return Failure(ConnectionAborted())
+        if self._we_closed:
+            return reason
         if not self._open:
-            error = HandshakeCut(hint=self.hintWhenCut())
             self.log.info(
                 "{address} {cipher}: closed during the handshake",
                 address=_where(self.getPeer()),
                 cipher=type(self).__name__,
             )
-            return Failure(error)
+            return Failure(HandshakeCut(hint=self.hintWhenCut()))
         if reason.check(ConnectionDone):
             return Failure(ConnectionLost("the connection was cut without a closing message"))
         return reason
 
-    def hintWhenCut(self) -> str:
-        """What a person should look at when the peer closes during the handshake."""
-        return "Does it speak this cipher?"
+    def _hand_up(self, data: bytes) -> None:
+        self._run(self.wrapped.dataReceived, data)
 
-    def _flush_at_end(self) -> None:
-        """What arrived in order before a proper close still belongs to the protocol above."""
-        while self._open and self._reason is None and self._waiting and not self._delivering:
-            self.wrapped.dataReceived(self._waiting.popleft())
-
-    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+    def _run(self, step: Callable[..., object], *arguments: object) -> object:
         try:
-            step(*arguments)
+            return step(*arguments)
         except EncchatError as error:
             self.fail(error)
+        except Exception:  # of whatever is above or in the cipher: it must not reach other connections
+            failure = Failure()
+            self.log.failure(
+                "{address} {cipher}: closed by a fault of this program",
+                failure,
+                address=_where(self.getPeer()),
+                cipher=type(self).__name__,
+            )
+            self._end_for(failure)
+        return None
+
+    def _end_for(self, reason: Failure, gently: bool = False) -> None:
+        self._inbox.close()
+        if self._lost or self._aborted or self._reason is not None:
+            return
+        self._reason = reason
+        self.disconnecting = True
+        if self._gone is not None:
+            self._tell_end()
+        elif gently:
+            self._shut()
+        else:
+            self._abort_below()
+
+    # ------------------------------------------------------------------------------------- timers
+
+    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
+        self._cancel_timer()
+        self._timer = self.clock.callLater(seconds, then)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def _too_slow(self) -> None:
-        self._deadline = None
         self.fail(HandshakeTimeout(seconds=HANDSHAKE_DEADLINE))
-
-    def _cancel_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()
 
     # ----------------------------------------------------------------- as a transport, for above
 
@@ -235,47 +329,85 @@ class CipherLayer(Protocol):
         """Send ``data``, protected.
 
         :raises RuntimeError: the handshake is not complete: whoever writes then does not know to whom.
+        :raises TypeError: ``data`` is text.
         """
+        if isinstance(data, str):
+            raise TypeError("data must be bytes, not str")
+        if not self._usable() or (self.disconnecting and (self._producer is None or not self._open)):
+            return
         if not self._open:
-            if self._lost or self._reason is not None or self.disconnecting:
-                return
             raise RuntimeError("write before handshakeCompleted")
-        if data and not self._lost and not self.disconnecting and self._reason is None:
-            self.cipherWrite(data)
+        if data:
+            if self.disconnecting:  # a registered producer still gets through to the peer: let it go on
+                self._wait(CLOSE_DEADLINE, self.abortConnection)
+            self._run(self.cipherWrite, data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Send all of ``data``, as one write."""
         self.write(b"".join(data))
 
     def loseConnection(self) -> None:
-        """Close properly, after what was written and what a registered producer still has."""
-        if self._lost or self.disconnecting or self._reason is not None:
+        """Close properly, after what was written and what a registered producer still has. Nothing more
+        is delivered. A peer that takes nothing for CLOSE_DEADLINE is cut off."""
+        self._inbox.close()
+        if self._lost or self._we_closed or self._reason is not None:
             return
-        if self._producer is not None:
-            self._closing_when_produced = True
-            return
-        self._close_below()
+        self._we_closed = self.disconnecting = True
+        if self._gone is not None:
+            self._tell_end()
+        elif self._producer is None:
+            self._finish()
+        else:
+            self._wait(CLOSE_DEADLINE, self.abortConnection)
 
     def abortConnection(self) -> None:
         """Close at once and forget what is still to be sent."""
-        if not self._lost:
-            self.disconnecting = True
-            self._below.abortConnection()
-
-    def _close_below(self) -> None:
-        if self.disconnecting:
+        self._inbox.close()
+        if self._lost or self._aborted:
             return
-        self.disconnecting = True
-        if self._open:
-            self.cipherFinish()
-        self._finish_below()
+        self._aborted = self.disconnecting = True
+        if self._gone is None:
+            self._abort_below()
+        else:
+            self._tell_end()
 
-    def _finish_below(self) -> None:
-        """Close the connection below and give the peer until CLOSE_DEADLINE to take what is left."""
-        self._cancel_deadline()
+    def _usable(self) -> bool:
+        """Whether the connection below still carries what the cipher says."""
+        return not (self._finished or self._aborted or self._reason is not None or self._gone is not None)
+
+    def _finish(self) -> None:
+        """Say that we close, and close the connection below, now or when the peer has closed."""
+        if not self._usable():
+            return
+        self._finished = self.disconnecting = True
+        self._cancel_timer()
+        answered = self._run(self.cipherFinish) if self._open else None
+        if self._aborted or self._reason is not None or self._gone is not None:
+            return
+        if answered and not self._peer_closed:
+            self._lingering = True
+            self._inbox.detach(resume=True)
+            self._wait(CLOSE_DEADLINE, self.abortConnection)
+        else:
+            self._shut()
+
+    def _shut(self) -> None:
+        """Close the connection below, and give the peer until CLOSE_DEADLINE to take what is left."""
+        self._lingering = False
+        self._inbox.detach(resume=True)
+        self._wait(CLOSE_DEADLINE, self.abortConnection)
         self._below.loseConnection()
-        if not self._lost:
-            self._deadline = self.clock.callLater(CLOSE_DEADLINE, self._below.abortConnection)
+
+    def _abort_below(self) -> None:
+        self._lingering = False
+        self._inbox.detach(resume=False)
+        self._below.abortConnection()
+
+    def _dismiss_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None and self._gone is None:
+            self._below.unregisterProducer()
+            self._run(producer.stopProducing)
 
     def getPeer(self) -> IAddress:
         """The peer's address."""
@@ -286,11 +418,16 @@ class CipherLayer(Protocol):
         return self._below.getHost()
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Pause and resume ``producer`` as the peer takes what was written."""
-        if self._lost or self.disconnecting:
-            cast(ISecureTransport, producer).stopProducing()
+        """Pause and resume ``producer`` as the peer takes what was written.
+
+        :raises RuntimeError: there is one already.
+        """
+        if not self._usable() or self.disconnecting:
+            cast(_Producer, producer).stopProducing()
             return
-        self._producer = producer
+        if self._producer is not None:
+            raise RuntimeError("a producer is registered already")
+        self._producer = cast(_Producer, producer)
         self._below.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
@@ -298,48 +435,23 @@ class CipherLayer(Protocol):
         if self._producer is None:
             return
         self._producer = None
-        if not self._lost:
+        if self._gone is None:
             self._below.unregisterProducer()
-        if self._closing_when_produced:
-            self._closing_when_produced = False
-            self._close_below()
+        if self._we_closed:
+            self._finish()
 
     def pauseProducing(self) -> None:
-        """Deliver nothing more, and stop reading below."""
-        self._pause_for("above")
+        """Deliver nothing more, and stop reading below. What has arrived is delivered all the same when
+        the connection ends."""
+        self._inbox.pause(ABOVE)
 
     def resumeProducing(self) -> None:
         """Deliver what waits, then read on."""
-        self._resume_for("above")
+        self._inbox.resume(ABOVE)
 
     def stopProducing(self) -> None:
         """The protocol above wants no more: close."""
         self.loseConnection()
-
-    # ------------------------------------------------------------------------------------ reading
-
-    def _pause_for(self, why: str) -> None:
-        if not self._pauses and not self._lost:
-            self._below.pauseProducing()
-        self._pauses.add(why)
-
-    def _resume_for(self, why: str) -> None:
-        if why not in self._pauses:
-            return
-        self._pauses.discard(why)
-        self._deliver_waiting()
-        if not self._pauses and not self._lost and not self.disconnecting:
-            self._below.resumeProducing()
-
-    def _deliver_waiting(self) -> None:
-        if self._delivering:  # the protocol above resumed from within its own dataReceived
-            return
-        self._delivering = True
-        try:
-            while self._waiting and "above" not in self._pauses and not self._lost:
-                self.wrapped.dataReceived(self._waiting.popleft())
-        finally:
-            self._delivering = False
 
 
 class CipherFactory(Factory):
@@ -371,4 +483,4 @@ class CipherFactory(Factory):
 
 def _where(address: IAddress) -> str:
     host, port = getattr(address, "host", None), getattr(address, "port", None)
-    return f"{host}:{port}" if host is not None else str(address)
+    return f"{host}:{port}" if host is not None else clean_line(str(address), 200)
