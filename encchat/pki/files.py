@@ -38,7 +38,7 @@ class FileUnusable(ConfigError):
 
 
 class KeyExposed(ConfigError):
-    """Others than its owner can read the private key {path}. Run: chmod 600 {path}"""
+    """Others than its owner can read {path}, which is secret. Run: chmod 600 {path}"""
 
 
 class KeyEncrypted(ConfigError):
@@ -49,21 +49,21 @@ class WrongPassphrase(ConfigError):
     """The passphrase does not open the key {path}."""
 
 
-def read_bytes(path: Path, hint: str = "") -> bytes:
-    """A whole file of at most ``MAX_FILE`` bytes; ``hint`` says what to do when it is missing.
+def read_bytes(path: Path, hint: str = "", limit: int = MAX_FILE) -> bytes:
+    """A whole file of at most ``limit`` bytes; ``hint`` says what to do when it is missing.
 
     :raises FileMissing: it is.
     :raises FileUnusable: it cannot be read, or is larger.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+            data = file.read(limit + 1)
     except FileNotFoundError:
         raise FileMissing(path=str(path), hint=hint) from None
     except OSError as error:
         raise FileUnusable(path=str(path), why=error.strerror or str(error)) from None
-    if len(data) > MAX_FILE:
-        raise FileUnusable(path=str(path), why=f"it is larger than {MAX_FILE >> 20} MiB")
+    if len(data) > limit:
+        raise FileUnusable(path=str(path), why=f"it is larger than {limit >> 20} MiB")
     return data
 
 

@@ -1,0 +1,85 @@
+"""The names of servers, as certificates write them: DNS names in ASCII (RFC 5890), or addresses.
+
+The same form names a server when its certificate is made and when a client checks it, so that
+``Bücher.example``, ``bücher.example`` and ``xn--bcher-kva.example`` are one host.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import idna
+from cryptography import x509
+
+from encchat.errors import UsageError
+
+#: Characters of the longest DNS name (RFC 1035, section 2.3.4).
+MAX_HOST = 253
+
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
+
+
+class BadHost(UsageError):
+    """The host {host!r} cannot be used: {why}. Give a name such as chat.example.org, or an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A server's name: ``text`` in ASCII and lower case, and the address if it is one."""
+
+    text: str
+    address: IPv4Address | IPv6Address | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def general_name(self) -> x509.GeneralName:
+        """The host as a subject alternative name."""
+        return x509.DNSName(self.text) if self.address is None else x509.IPAddress(self.address)
+
+
+def parse_host(text: str, *, wildcard: bool = False) -> Host:
+    """The host that a person names, without a port. ``*.example.org`` only with ``wildcard``.
+
+    :raises BadHost: it is neither a DNS name nor an address; says why.
+    """
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        pass
+    else:
+        if isinstance(address, IPv6Address) and address.scope_id is not None:
+            raise BadHost(host=text, why="an address in a certificate has no zone")
+        return Host(str(address), address)
+    try:
+        return Host(_dns_name(text, wildcard))
+    except ValueError as error:
+        raise BadHost(host=text, why=str(error)) from None
+
+
+def _dns_name(text: str, wildcard: bool) -> str:
+    name = text.removesuffix(".")
+    star = "*." if name.startswith("*.") else ""
+    name = name[len(star) :]
+    if re.search(r":[0-9]+\Z", text):
+        raise ValueError("it has a port, which does not belong into a certificate")
+    if star and (not wildcard or "." not in name):
+        raise ValueError("'*' cannot stand here")
+    if not name:
+        raise ValueError("it is empty")
+    try:
+        ascii_name = idna.encode(name, uts46=True, std3_rules=True).decode("ascii").lower()
+    except UnicodeError as error:  # idna.IDNAError is one
+        raise ValueError(str(error).rstrip(".")) from None
+    labels = ascii_name.split(".")
+    if not all(_LABEL.match(label) for label in labels):
+        raise ValueError("a DNS name has letters, digits and '-' between its dots")
+    if labels[-1].isdigit():
+        raise ValueError("it looks like an address, but is none")
+    if len(star + ascii_name) > MAX_HOST:
+        raise ValueError(f"it is longer than {MAX_HOST} characters")
+    return star + ascii_name
