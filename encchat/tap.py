@@ -1,0 +1,154 @@
+"""``twistd encchat``: the options, and the service made from them. This is where the parts are joined."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.python import usage
+
+import encchat
+from encchat.ciphers.registry import help_ciphers, server_cipher
+from encchat.core.hub import Hub, Settings
+from encchat.errors import ConfigError, EncchatError, UsageError
+from encchat.logs.memory import MemoryLog
+from encchat.messages import Limits
+from encchat.server.caps import Caps
+from encchat.server.config import Config, load
+from encchat.server.service import ChatService, Listener
+from encchat.server.turn import ReactorTurn
+
+
+class Options(usage.Options):
+    """The options of ``twistd encchat``. A mistake in them is one sentence on stderr, and exit code 2."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Runs an encrypted chat. The n-th --cipher belongs to the n-th --port. Without options it listens "
+        "on this machine only, with the cipher rsa."
+    )
+    optParameters = [  # noqa: RUF012 -- usage.Options reads it from the class
+        ["data", "d", None, "directory for keys and messages [default: your data directory]"],
+        ["motd", None, None, "message of the day, shown to everyone who comes in"],
+        ["access", None, None, "who may come in: open or members [default: open]"],
+        ["members", None, None, "file of members: NAME SHA256:... on each line; read again on SIGHUP"],
+        ["log", None, None, "where messages are kept: sqlite or memory [default: sqlite]"],
+        ["rate", None, None, "messages a second that one connection may send, 0: any [default: 20]", int],
+        ["burst", None, None, "messages that it may send at once [default: 60]", int],
+        ["max-connections", None, None, "connections in all [default: 10000]", int],
+        ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", int],
+        ["config", "c", None, "TOML file with any of these options; flags win over it"],
+    ]
+    optFlags = [  # noqa: RUF012 -- as above
+        ["announce", None, "print one JSON line on stdout for each listener"],
+    ]
+    compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["cipher"] = []
+        self["port"] = []
+        self.config = Config()
+
+    def opt_cipher(self, description: str) -> None:
+        """the cipher, with its arguments: rsa, rsa:classic=no, tls:certs=DIR [default: rsa]"""
+        self["cipher"].append(description)
+
+    def opt_port(self, endpoint: str) -> None:
+        """where to listen: an endpoint string [default: tcp:9999:interface=127.0.0.1]"""
+        self["port"].append(endpoint)
+
+    def opt_help_ciphers(self) -> None:
+        """list the ciphers with their arguments, and exit"""
+        sys.stdout.write(help_ciphers())
+        raise SystemExit(0)
+
+    def opt_version(self) -> None:
+        """print the version and exit"""
+        sys.stdout.write(f"encchat {encchat.__version__}\n")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: list[str] | None = None) -> None:
+        """Parse and check the command line; ends with exit code 2 or 78 and one sentence if it is wrong."""
+        try:
+            super().parseOptions(options)
+            self.config = self._configured().check()
+        except usage.UsageError as error:
+            _give_up(UsageError(reason=f"{error} (twistd encchat --help lists the options)"))
+        except EncchatError as error:
+            _give_up(error)
+
+    def _configured(self) -> Config:
+        options = dict(load(Path(self["config"]))) if self["config"] else {}
+        flags = {key.replace("-", "_"): value for key, value in self.items() if key != "config"}
+        for name in ("cipher", "port"):
+            flags[name] = tuple(flags[name])
+        options.update({name: value for name, value in flags.items() if value})
+        if self["rate"] == 0:
+            options["rate"] = 0
+        return Config(**options)  # type: ignore[arg-type]  # load() has given each option its type
+
+
+def makeService(options: Options) -> IService:
+    """The service for these options. Keys and files are read here, so that what is wrong with them ends the
+    program with one sentence and exit code 78 before anything listens."""
+    from twisted.internet import reactor
+
+    try:
+        return _make_service(options.config, reactor)
+    except EncchatError as error:
+        _give_up(error)
+
+
+def _make_service(config: Config, reactor: Any) -> ChatService:
+    data = _data_directory(config)
+    listeners = []
+    for endpoint, description in config.listeners():
+        try:
+            where = serverFromString(reactor, endpoint)
+        except (ValueError, LookupError, TypeError) as error:
+            raise UsageError(
+                reason=f"--port {endpoint}: {error}; write an endpoint such as tcp:9999 or "
+                "tcp:9999:interface=127.0.0.1"
+            ) from None
+        cipher = server_cipher(description, data, "")
+        cipher.prepare()
+        listeners.append(Listener(endpoint, where, cipher))
+    settings = Settings(
+        motd=config.motd,
+        software=f"encchat {encchat.__version__}",
+        limits=Limits(rate=config.rate, burst=config.burst),
+        policy=config.policy(),
+        max_sessions=config.max_connections,
+    )
+    log = MemoryLog(os.urandom(16))
+    hub = Hub(log, log, ReactorTurn(reactor), settings)
+    caps = Caps(config.max_connections + 100, config.max_half_open)
+    return ChatService(reactor, hub, caps, listeners, config.policy, config.announce)
+
+
+def _data_directory(config: Config) -> Path:
+    if config.data:
+        data = Path(config.data).expanduser()
+    else:
+        from platformdirs import user_data_path
+
+        data = user_data_path("encchat", appauthor=False) / "server"
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if data.stat().st_mode & 0o077:
+            data.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(
+            reason=f"{data} cannot be used: {error.strerror or error}; name another directory with --data"
+        ) from None
+    return data
+
+
+def _give_up(error: EncchatError) -> NoReturn:
+    sys.stderr.write(f"encchat: {error}\n")
+    raise SystemExit(error.exit_code)

@@ -275,4 +275,4 @@ class Hub:
 
     def milliseconds(self) -> int:
         """The time as messages carry it."""
-        return int(self.turn.now() * 1000)
+        return int(self.turn.wall() * 1000)

@@ -180,7 +180,10 @@ class ITurn(Interface):
     """The world outside of the hub: time, randomness, and the way to do something later."""
 
     def now() -> float:
-        """Seconds since 1970-01-01 UTC."""
+        """Seconds from any fixed origin; never goes back."""
+
+    def wall() -> float:
+        """Seconds since 1970-01-01 UTC, as this machine believes."""
 
     def token(size: int) -> bytes:
         """``size`` random bytes that nobody can guess."""
@@ -209,3 +212,6 @@ class IOutlet(Interface):
 
     def note(error: EncchatError) -> None:
         """Log, in one line, why this peer was refused or failed."""
+
+    def admitted() -> None:
+        """The hub let the peer in: the tighter bounds of before end."""

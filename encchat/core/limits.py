@@ -21,10 +21,16 @@ class TokenBucket:
         """Take a token and return 0, or take none and return the seconds until there is one."""
         if not self.rate:
             return 0.0
-        level = min(self.burst, self._level + (now - self._at) * self.rate)
+        wait = self.wait(now)
+        self._level = min(self.burst, self._level + (now - self._at) * self.rate)
         self._at = now
-        if level >= 1:
-            self._level = level - 1
+        if not wait:
+            self._level -= 1
+        return wait
+
+    def wait(self, now: float) -> float:
+        """The seconds until there is a token; 0 when there is one. Takes none."""
+        if not self.rate:
             return 0.0
-        self._level = level
-        return (1 - level) / self.rate
+        level = min(self.burst, self._level + (now - self._at) * self.rate)
+        return max(0.0, (1 - level) / self.rate)

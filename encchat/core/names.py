@@ -114,6 +114,8 @@ def _mapped(text: str) -> tuple[str, str]:
 def _check_signs(form: str) -> None:
     if form[0] in "+#@-.":
         raise ValueError(f"it must not begin with {form[0]!r}")
+    if unicodedata.category(form[0]).startswith("M"):
+        raise ValueError("it begins with a combining mark, which would change the character before it")
     if form[-1] == ".":
         raise ValueError("it ends in '.'")
     unwanted = next((c for c in form if c in _EXCLUDED), None)

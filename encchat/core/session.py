@@ -106,6 +106,7 @@ class Session:
             self.hub.forget(self)
         else:
             self.state = State.ADMITTED
+            self.outlet.admitted()
 
     def receive_frame(self, frame: bytes) -> None:
         """A frame from the peer. What is wrong with it is answered, and closes unless it is merely new."""
@@ -196,6 +197,10 @@ class Session:
         :raises RateLimited: there is none left just now.
         """
         self._take(self._sends)
+
+    def seconds_to_send(self) -> float:
+        """How long until the peer's rate allows another send; 0 for now."""
+        return self._sends.wait(self.hub.turn.now())
 
     def _take(self, bucket: TokenBucket) -> None:
         wait = bucket.take(self.hub.turn.now())
@@ -393,9 +398,7 @@ class GuestSession(Session):
 
         :raises RefusedError: this server takes no guests, or no more.
         """
-        self.name = self.hub.admit_guest(self)
-        self.device = "classic"
-        self.state = State.ADMITTED
+        self.admitted(self.hub.admit_guest(self), "classic")
 
     def judge_silence(self, now: float) -> None:
         """A classic peer has nothing to answer with; TCP's keep-alive finds out when it is gone."""

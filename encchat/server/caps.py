@@ -1,0 +1,43 @@
+"""How many connections there may be: in all, and per address before they are admitted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class Caps:
+    """Counts connections by address. A connection is half-open until its peer is admitted."""
+
+    def __init__(self, connections: int, half_open: int) -> None:
+        self.connections = connections
+        self.half_open = half_open
+        self._all = 0
+        self._half: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._all
+
+    def refusal(self, host: str) -> str | None:
+        """Why another connection from ``host`` cannot be taken now; None if it can."""
+        if self._all >= self.connections:
+            return f"there are {self._all} connections, as many as are allowed (--max-connections)"
+        if self._half[host] >= self.half_open:
+            return f"{self._half[host]} connections of this address are not admitted yet (--max-half-open)"
+        return None
+
+    def opened(self, host: str) -> None:
+        """A connection came, half-open."""
+        self._all += 1
+        self._half[host] += 1
+
+    def admitted(self, host: str) -> None:
+        """One of the address's half-open connections is admitted."""
+        self._half[host] -= 1
+        if not self._half[host]:
+            del self._half[host]
+
+    def closed(self, host: str, half_open: bool) -> None:
+        """A connection went."""
+        self._all -= 1
+        if half_open:
+            self.admitted(host)

@@ -1,0 +1,194 @@
+"""The service: listens, ticks, reloads, and ends cleanly.
+
+It is given everything ready-made: a log, and for each listener an endpoint and a prepared cipher.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from encchat.core.admission import Policy
+from encchat.core.hub import Hub
+from encchat.core.identity import PeerIdentity
+from encchat.errors import EncchatError, LinkError
+from encchat.server.caps import Caps
+from encchat.server.factory import ChatFactory
+from encchat.server.peers import where
+
+#: Seconds between two looks at who is silent.
+TICK = 2.0
+#: Seconds that connections get to end when the service stops; all of it ends within 5.
+GRACE = 2.0
+
+
+class CannotListen(LinkError):
+    """Cannot listen at {endpoint}: {reason}. Choose another --port, or end what uses it."""
+
+
+class Cipher(Protocol):
+    """What the service uses of a prepared cipher; see docs/ciphers.md."""
+
+    identity: PeerIdentity
+    notes: tuple[str, ...]
+
+    def wrap(self, factory: IProtocolFactory) -> IProtocolFactory: ...
+    def start(self, reactor: object) -> None: ...
+    def stop(self) -> None: ...
+    def reload(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where to listen, and with which cipher."""
+
+    description: str
+    endpoint: IStreamServerEndpoint
+    cipher: Cipher
+
+
+class ChatService(Service):
+    """A twistd service. It stops within 5 seconds: everybody is told, and what was sent is stored."""
+
+    log = Logger(namespace="encchat")
+
+    def __init__(
+        self,
+        reactor: Any,  # IReactorTime, IReactorCore and IReactorFromThreads in one object
+        hub: Hub,
+        caps: Caps,
+        listeners: Sequence[Listener],
+        read_policy: Callable[[], Policy],
+        announce: bool = False,
+    ) -> None:
+        self._reactor = reactor
+        self._hub = hub
+        self._caps = caps
+        self._listeners = listeners
+        self._read_policy = read_policy
+        self._announce = announce
+        self._ports: list[IListeningPort] = []
+        self._tick = LoopingCall(hub.tick)
+        self._tick.clock = reactor
+        self._old_handler: Any = None
+
+    def privilegedStartService(self) -> None:
+        """Open the listening sockets, before privileges are dropped.
+
+        :raises CannotListen: one of them cannot be opened.
+        """
+        super().privilegedStartService()
+        for listener in self._listeners:
+            factory = ChatFactory(self._hub, self._caps, self._reactor)
+            opened = listener.endpoint.listen(listener.cipher.wrap(factory))
+            opened.addCallbacks(
+                self._opened, self._not_opened, callbackArgs=(listener,), errbackArgs=(listener,)
+            )
+
+    def startService(self) -> None:
+        """The reactor is about to run."""
+        super().startService()
+        for listener in self._listeners:
+            listener.cipher.start(self._reactor)
+        self._tick.start(TICK, now=False)
+        self._reactor.callWhenRunning(self._watch_hangup)
+
+    async def _stop(self) -> None:
+        if self._tick.running:
+            self._tick.stop()
+        await DeferredList([Deferred.fromCoroutine(_close(port)) for port in self._ports])
+        self._hub.close("the server is stopping")
+        waited = 0.0
+        while (self._caps or not self._hub.appends.idle) and waited < GRACE:
+            await _pause(self._reactor, 0.05)
+            waited += 0.05
+        for listener in self._listeners:
+            listener.cipher.stop()
+        await self._hub.log.close()
+
+    def stopService(self) -> Deferred[None]:
+        """Tell everybody, let what was sent be stored, and let go of everything."""
+        super().stopService()
+        if self._old_handler is not None:
+            signal.signal(signal.SIGHUP, self._old_handler)
+            self._old_handler = None
+        return Deferred.fromCoroutine(self._stop())
+
+    def reload(self) -> None:
+        """Read members and certificates again (SIGHUP). What is wrong is logged, and the old stays."""
+        try:
+            self._hub.settings.policy = self._read_policy()
+        except EncchatError as error:
+            self.log.error("the members stay as they were: {error}", error=str(error))
+        for listener in self._listeners:
+            listener.cipher.reload()
+        self.log.info("configuration read again")
+
+    def _watch_hangup(self) -> None:
+        def hangup(*_: object) -> None:
+            self._reactor.callFromThread(self.reload)
+
+        try:
+            self._old_handler = signal.signal(signal.SIGHUP, hangup)
+        except ValueError:  # only the main thread may; whoever runs us elsewhere calls reload() itself
+            self.log.debug("SIGHUP is not watched")
+
+    def _opened(self, port: IListeningPort, listener: Listener) -> None:
+        self._ports.append(port)
+        address = port.getHost()
+        cipher = listener.cipher.identity.cipher
+        fingerprint = listener.cipher.identity.fingerprint
+        host, number = getattr(address, "host", None), getattr(address, "port", None)
+        self.log.info(
+            "listening on {address} with {cipher}, {fingerprint}{reach}",
+            address=where(address),
+            cipher=cipher,
+            fingerprint=fingerprint,
+            reach=_reach(host, number),
+        )
+        for note in listener.cipher.notes:
+            self.log.info("{cipher}: {note}", cipher=cipher, note=note)
+        if self._announce:
+            announced = {
+                "event": "listening",
+                "address": where(address),
+                "port": number,
+                "cipher": cipher,
+                "fingerprint": fingerprint,
+            }
+            sys.stdout.write(json.dumps(announced) + "\n")
+            sys.stdout.flush()
+
+    def _not_opened(self, failure: Failure, listener: Listener) -> None:
+        error = failure.value
+        reason = str(getattr(error, "socketError", error))
+        raise CannotListen(
+            endpoint=listener.description, reason=reason, address=listener.description
+        ) from None
+
+
+def _reach(host: str | None, port: int | None) -> str:
+    if host is not None and (host.startswith("127.") or host == "::1"):
+        return f" (only this machine can reach it; --port tcp:{port} opens it to the network)"
+    return ""
+
+
+async def _close(port: IListeningPort) -> None:
+    await cast("Deferred[None]", port.stopListening())
+
+
+def _pause(reactor: Any, seconds: float) -> Deferred[None]:
+    waiting: Deferred[None] = Deferred()
+    reactor.callLater(seconds, waiting.callback, None)
+    return waiting
