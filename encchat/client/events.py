@@ -1,0 +1,186 @@
+"""What a session tells the one who listens to it: typed, already checked, not yet cleaned for a screen.
+
+``request`` is the id that the asking method returned, or 0 where the server spoke unasked.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from encchat.client.outbox import Item
+from encchat.messages import Entry, Member, Position, Profile, RoomInfo
+
+
+class Admitted(Struct, frozen=True):
+    """The server let us in, as ``name``. ``new_log``: it had another log when it was last met."""
+
+    name: str
+    log: bytes
+    motd: str
+    software: str
+    new_log: bool
+
+
+class JoinedRoom(Struct, frozen=True):
+    """We are in a room. ``head.seq - start.seq`` entries follow that were there before; ``first`` is
+    true unless this session had been in it already and resumes."""
+
+    room: str
+    head: Position
+    start: Position
+    members: tuple[Member, ...]
+    topic: str
+    first: bool
+
+
+class NotJoined(Struct, frozen=True):
+    """The server does not let us into a room, and why."""
+
+    room: str
+    code: str
+    text: str
+
+
+class LeftRoom(Struct, frozen=True):
+    """We left a room, as we wanted."""
+
+    room: str
+
+
+class NewEntry(Struct, frozen=True):
+    """The next entry of a room's log. ``own``: it was sent by this run of the client; ``old``: it was
+    there before we came."""
+
+    entry: Entry
+    own: bool
+    old: bool
+
+
+class CaughtUp(Struct, frozen=True):
+    """Every entry that was in the room when we came has been told."""
+
+    room: str
+
+
+class Lost(Struct, frozen=True):
+    """``count`` entries of a room have left the server's log unread: it keeps them no longer."""
+
+    room: str
+    count: int
+
+
+class History(Struct, frozen=True):
+    """Entries that were asked for, in order; ``more`` of them lie in the direction that was asked."""
+
+    request: int
+    room: str
+    entries: tuple[Entry, ...]
+    more: bool
+
+
+class Acknowledged(Struct, frozen=True):
+    """The server has stored what was sent, as entry ``seq`` at ``time``."""
+
+    item: Item
+    seq: int
+    time: int
+
+
+class NotSent(Struct, frozen=True):
+    """The server refuses for good what was sent, and why."""
+
+    item: Item
+    code: str
+    text: str
+
+
+class Delayed(Struct, frozen=True):
+    """The server cannot take what is sent now; it goes out again in ``seconds``."""
+
+    code: str
+    text: str
+    seconds: float
+
+
+class RoomMembers(Struct, frozen=True):
+    """Who is in a room."""
+
+    request: int
+    room: str
+    members: tuple[Member, ...]
+
+
+class RoomsListed(Struct, frozen=True):
+    """The rooms that can be entered."""
+
+    request: int
+    rooms: tuple[RoomInfo, ...]
+
+
+class ProfileFound(Struct, frozen=True):
+    """Who has a name."""
+
+    request: int
+    profile: Profile
+
+
+class CameOrWent(Struct, frozen=True):
+    """Somebody came into a room or left it."""
+
+    room: str
+    name: str
+    here: bool
+    classic: bool
+
+
+class IsTyping(Struct, frozen=True):
+    """Somebody is writing."""
+
+    room: str
+    name: str
+
+
+class RequestFailed(Struct, frozen=True):
+    """A question was answered with an error."""
+
+    request: int
+    code: str
+    text: str
+
+
+class ServerComplains(Struct, frozen=True):
+    """The server found something wrong with the connection as a whole, and will close it."""
+
+    code: str
+    text: str
+
+
+class ServerCloses(Struct, frozen=True):
+    """The server is about to close the connection, and why."""
+
+    reason: str
+
+
+Event: TypeAlias = (
+    Admitted
+    | JoinedRoom
+    | NotJoined
+    | LeftRoom
+    | NewEntry
+    | CaughtUp
+    | Lost
+    | History
+    | Acknowledged
+    | NotSent
+    | Delayed
+    | RoomMembers
+    | RoomsListed
+    | ProfileFound
+    | CameOrWent
+    | IsTyping
+    | RequestFailed
+    | ServerComplains
+    | ServerCloses
+)
