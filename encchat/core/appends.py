@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeAlias
 
-from encchat.core.interfaces import Draft, IRoomLog, Outcome, Stored
+from encchat.core.interfaces import Draft, IRoomLog, Outcome, Stored, Unavailable
 from encchat.errors import StorageError
 
 #: What an append is answered with: the outcome, or why nothing is known of it.
@@ -103,6 +103,10 @@ class AppendQueue:
             outcomes: Sequence[Answer] = await self._log.append(drafts)
         except StorageError as error:
             outcomes = [error] * len(batch)
+        except Exception:  # a fault of the log's own: reported by whoever runs us, answered here
+            for _, answer in batch:
+                answer(Unavailable(reason="the log failed"))
+            raise
         stored = []
         for (draft, answer), outcome in zip(batch, outcomes, strict=True):
             answer(outcome)

@@ -1,0 +1,133 @@
+"""A slow reader holds nothing in memory, loses nothing, and slows nobody else."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from encchat import messages as m
+from encchat.core.interfaces import Unavailable
+from tests.core.world import LOG_ID, GatedLog, Peer, World, text
+
+
+def seqs(peer: Peer) -> list[int]:
+    return [n.seq for n in peer.news() if type(n) is m.Entry]
+
+
+class SlowReaders(SynchronousTestCase):
+    """Congested: pushed to no more. Drained: reads on from the log."""
+
+    def setUp(self) -> None:
+        self.log = GatedLog(LOG_ID)
+        self.world = World(self.log, limits=m.Limits(rate=0))
+        self.alice = self.world.member("alice")
+        self.bob = self.world.member("bob")
+        self.bob.news()
+
+    def say(self, first: int, last: int, size: int = 1) -> None:
+        self.alice.send(*[text(n, "x" * size) for n in range(first, last + 1)])
+        self.world.turn.end()
+
+    def test_nothing_is_pushed_to_a_congested_session(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 50)
+        self.assertEqual(self.bob.frames(), [])
+        self.assertEqual(len(seqs(self.alice)), 50)
+        self.bob.drain()
+        self.assertEqual(seqs(self.bob), list(range(1, 51)))
+        self.say(51, 52)
+        self.assertEqual(seqs(self.bob), [51, 52])
+
+    def test_catching_up_stops_at_each_congestion(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 40, 20_000)
+        found: list[int] = []
+        rounds = 0
+        while len(found) < 40:
+            self.bob.congest_at = sum(map(len, self.bob.writes)) + 1
+            self.bob.session.drained()
+            self.world.turn.end()
+            page = seqs(self.bob)
+            self.assertLess(len(page), 10)
+            found += page
+            rounds += 1
+        self.assertEqual(found, list(range(1, 41)))
+        self.assertGreater(rounds, 4)
+
+    def test_entries_during_the_catch_up_come_once(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 3)
+        self.log.gates = []
+        self.bob.session.drained()
+        gate = self.log.gates.pop()
+        self.log.gates = None
+        self.say(4, 5)
+        self.world.turn.open(gate)
+        self.world.turn.end()
+        self.assertEqual(seqs(self.bob), [1, 2, 3, 4, 5])
+        self.say(6, 6)
+        self.assertEqual(seqs(self.bob), [6])
+
+    def test_presence_that_was_missed_comes_as_a_list(self) -> None:
+        self.bob.session.congested = True
+        carol = self.world.member("carol")
+        carol.session.lost()
+        self.world.member("dave")
+        self.assertEqual(self.bob.frames(), [])
+        self.bob.drain()
+        self.assertEqual(
+            self.bob.news(),
+            [m.Members(0, "+lobby", (m.Member("alice"), m.Member("bob"), m.Member("dave")))],
+        )
+
+    def test_a_log_that_fails_meanwhile_is_tried_again(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 3)
+        self.log.gates = []
+        self.bob.session.drained()
+        gate = self.log.gates.pop()
+        self.log.gates = None
+        gate.error = Unavailable(reason="the disk is away")
+        self.world.turn.open(gate)
+        self.assertEqual(seqs(self.bob), [])
+        self.assertFalse(self.bob.closed)
+        self.world.hub.tick()
+        self.world.turn.end()
+        self.assertEqual(seqs(self.bob), [1, 2, 3])
+
+    def test_gone_while_catching_up(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 3)
+        self.log.gates = []
+        self.bob.session.drained()
+        gate = self.log.gates.pop()
+        self.bob.session.lost()
+        self.world.turn.open(gate)
+        self.world.turn.end()
+        self.assertEqual(self.bob.frames(), [])
+
+    def test_what_retention_took_is_told(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 9)
+        self.world.turn.spawn(self.log.trim("+lobby", 7), None)  # type: ignore[arg-type]
+        self.bob.drain()
+        news = self.bob.news()
+        self.assertEqual([(n.id, n.start.seq, n.entries) for n in news if type(n) is m.Page], [(0, 6, ())])
+        self.assertEqual([n.seq for n in news if type(n) is m.Entry], [7, 8, 9])
+
+    def test_a_hint_of_a_foreign_append(self) -> None:
+        foreign = World(self.log)  # another server on the same log
+        carol = foreign.member("carol")
+        carol.news()
+        carol.ask(text(1, "from elsewhere"))
+        self.world.turn.end()
+        self.assertEqual(seqs(self.bob), [1])
+        self.say(2, 2)
+        foreign.turn.end()
+        self.assertEqual(seqs(self.bob), [2])
+        self.assertEqual(seqs(carol), [2])
+
+    def test_one_who_never_reads_costs_nothing(self) -> None:
+        self.bob.session.congested = True
+        self.say(1, 2000, 1000)
+        self.assertEqual(self.bob.session._out, [])
+        self.assertEqual(self.bob.frames(), [])
