@@ -49,10 +49,11 @@ class Directory:
         """
         item = await self._items.get(_NAME, key)
         held = None if item is None else _readable(_decode_claim, item.value)
-        if held is not None and (held.vouched or not claim.vouched):
-            if not (held.vouched and claim.vouched and held.fingerprint != claim.fingerprint):
+        if held is not None:
+            if not claim.vouched or (held.vouched and held.fingerprint == claim.fingerprint):
                 return held
-            claim = msgspec.structs.replace(claim, shown=held.shown, since=held.since)
+            since = held.since if held.vouched else claim.since
+            claim = msgspec.structs.replace(claim, shown=held.shown, since=since)
         try:
             await self._items.put(_NAME, key, _encode(claim), 0 if item is None else item.revision)
         except Conflict:
