@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.wire import advance, encode
-from tests.core.world import LOG_ID, Gate, GatedLog, Peer, World, msgid
+from tests.core.world import LOG_ID, Gate, LateLog, Peer, World, msgid
 
 NAMES = ("alice", "bob", "carol")
 
@@ -48,7 +48,7 @@ class HubMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log = GatedLog(LOG_ID)
+        self.log = LateLog(LOG_ID)
         self.world = World(self.log, limits=m.Limits(rate=0))
         self.readers = {name: Reader() for name in NAMES}
         self.sent: dict[tuple[str, int], bytes] = {}
@@ -64,12 +64,11 @@ class HubMachine(RuleBasedStateMachine):
     @rule(name=names)
     def connect(self, name: str) -> None:
         reader = self.readers[name]
-        if reader.peer is None and self.log.gates is None:
+        if reader.peer is None:
+            gates, self.log.gates = self.log.gates, None
             reader.peer = self.world.named(name)
+            self.log.gates = gates
             reader.peer.send(m.Join(1, "+lobby", reader.position))
-            self.world.turn.end()
-            reader.take_news()
-            assert reader.in_room
 
     @rule(name=names)
     def cut(self, name: str) -> None:
@@ -81,7 +80,7 @@ class HubMachine(RuleBasedStateMachine):
     @rule(name=names, count=st.integers(1, 5))
     def send(self, name: str, count: int) -> None:
         reader = self.readers[name]
-        if reader.peer is not None:
+        if reader.peer is not None and reader.in_room:
             for _ in range(count):
                 self.numbers += 1
                 body = f"{name} {self.numbers}".encode()
@@ -92,7 +91,7 @@ class HubMachine(RuleBasedStateMachine):
     def resend(self, name: str) -> None:
         reader = self.readers[name]
         mine = [number for (sender, number) in self.sent if sender == name]
-        if reader.peer is not None and mine:
+        if reader.peer is not None and reader.in_room and mine:
             for number in mine[-4:]:
                 body = self.sent[name, number]
                 reader.peer.send(m.Send(number, "+lobby", msgid(number), "text", body))
@@ -118,6 +117,12 @@ class HubMachine(RuleBasedStateMachine):
     def the_log_becomes_slow(self) -> None:
         self.log.gates = []
 
+    @precondition(lambda self: self.log.gates)
+    @rule(index=st.integers(0, 100))
+    def the_log_answers_one(self, index: int) -> None:
+        assert self.log.gates
+        self.world.turn.open(self.log.gates.pop(index % len(self.log.gates)))
+
     @precondition(lambda self: self.log.gates is not None)
     @rule()
     def the_log_is_quick_again(self) -> None:
@@ -142,6 +147,9 @@ class HubMachine(RuleBasedStateMachine):
         for name in NAMES:
             self.connect(name)
             self.drain(name)
+        self.world.turn.end()
+        self.copies_are_prefixes()
+        for name in NAMES:
             self.resend(name)
         self.world.turn.end()
         self.world.hub.tick()
@@ -152,6 +160,7 @@ class HubMachine(RuleBasedStateMachine):
         for reader in self.readers.values():
             assert reader.copy == stored
             assert reader.peer is not None
+            assert reader.in_room
             assert not reader.peer.closed
         bodies = [frame.rpartition(b"\xc4")[2][1:] for frame in stored]
         assert len(set(bodies)) == len(bodies), "a message is there twice"

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core.interfaces import Unavailable
-from tests.core.world import LOG_ID, GatedLog, Peer, World, text
+from tests.core.world import LOG_ID, GatedLog, LateLog, Peer, World, text
 
 
 def seqs(peer: Peer) -> list[int]:
@@ -66,6 +66,28 @@ class SlowReaders(SynchronousTestCase):
         self.assertEqual(seqs(self.bob), [1, 2, 3, 4, 5])
         self.say(6, 6)
         self.assertEqual(seqs(self.bob), [6])
+
+    def test_what_is_read_and_pushed_at_once_comes_once(self) -> None:
+        """Stored and not yet answered, an entry is counted by a joiner's head: so it can be read from the
+        log by one who lags, and pushed to the same one when the answer comes."""
+        late = LateLog(LOG_ID)
+        world = World(late)
+        alice, bob, carol = world.member("alice"), world.member("bob"), world.named("carol")
+        bob.news()
+        late.gates = []
+        alice.ask(text(1, "x"))
+        world.turn.open(late.gates.pop())
+        (answer,) = late.gates
+        late.gates = None
+        carol.ask(m.Join(1, "+lobby"))
+        late.gates = []
+        bob.session.drained()
+        world.turn.open(late.gates.pop())
+        (page,) = late.gates
+        world.turn.open(answer)
+        world.turn.open(page)
+        world.turn.end()
+        self.assertEqual(seqs(bob), [1])
 
     def test_presence_that_was_missed_comes_as_a_list(self) -> None:
         self.bob.session.congested = True

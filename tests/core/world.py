@@ -112,6 +112,20 @@ class GatedLog(MemoryLog):
         return await super().get(kind, key)
 
 
+class LateLog(GatedLog):
+    """A log whose answers come late: what it did is done, but nobody knows yet."""
+
+    async def append(self, drafts: Any) -> Any:
+        outcomes = await super().append(drafts)
+        await self._gate()
+        return outcomes
+
+    async def read(self, room: str, after: int, limit: int, size: int) -> Any:
+        found = await super().read(room, after, limit, size)
+        await self._gate()
+        return found
+
+
 @implementer(IOutlet)
 class Peer:
     """The far end of a session: sends messages, keeps the answers, counts the writes."""
