@@ -6,7 +6,7 @@ authentication and without an end. What is sent is made with the ``rsa`` package
 it; what is received is decrypted through ``cryptography``, in constant time, where bad padding gives
 random bytes instead of an error (implicit rejection, OpenSSL 3.2).
 
-When a block may be sent is ``pacing``'s concern, threads and connections are ``classic_talk``'s.
+When a block may be sent is ``pacing``'s concern; threads and connections are ``classic_talk``'s.
 """
 
 from __future__ import annotations

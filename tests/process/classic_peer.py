@@ -1,0 +1,93 @@
+"""What the classroom script does, with its sockets, its threads and the ``rsa`` package, but without questions.
+
+    python -m tests.process.classic_peer 1 PORT     the script's answer 1: listen (0: on any free port)
+    python -m tests.process.classic_peer 2 PORT     its answer 2: connect
+
+Lines from stdin are sent as they come, each as one block; what arrives is printed as ``Partner: TEXT``. With
+answer 1 the first line on stdout is ``{"port": N}``, once it listens. Keys, blocks and the one ``recv``
+for each of them are the script's, and so are its faults: two blocks in one ``recv`` end its receiving
+thread with a traceback on stderr. Unlike the script it ends when the connection does, and after the end of
+stdin it only receives.
+
+``--pause SECONDS`` waits between two lines that are sent, ``--linger SECONDS`` closes the connection so long
+after the last one, and ``--bits N`` makes another key than the script's 1024 bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+import rsa
+
+
+def meet(answer: str, port: int, public: rsa.PublicKey) -> tuple[socket.socket, rsa.PublicKey]:
+    """Connect or be connected to, and swap keys in the script's order."""
+    if answer == "1":
+        server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        say(json.dumps({"port": server.getsockname()[1]}))
+        client, _ = server.accept()
+        client.send(public.save_pkcs1("PEM"))
+        return client, rsa.PublicKey.load_pkcs1(client.recv(1024))
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.connect(("127.0.0.1", port))
+    partner = rsa.PublicKey.load_pkcs1(client.recv(1024))
+    client.send(public.save_pkcs1("PEM"))
+    return client, partner
+
+
+def send_lines(client: socket.socket, partner: rsa.PublicKey, pause: float, linger: float | None) -> None:
+    """The script's ``sending_message``."""
+    for line in sys.stdin:
+        message = line.removesuffix("\n")
+        client.send(rsa.encrypt(message.encode(), partner))
+        if pause:
+            time.sleep(pause)
+    if linger is not None:
+        time.sleep(linger)
+        client.shutdown(socket.SHUT_RDWR)
+
+
+def receive(client: socket.socket, private: rsa.PrivateKey) -> None:
+    """The script's ``receiving_message``, until the connection ends."""
+    while block := client.recv(1024):
+        say("Partner: " + rsa.decrypt(block, private).decode())
+
+
+def say(line: str) -> None:
+    """Print at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Run until the connection ends."""
+    parser = argparse.ArgumentParser(description="the classroom script, without its questions")
+    parser.add_argument("answer", choices=("1", "2"))
+    parser.add_argument("port", type=int)
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--linger", type=float, default=None)
+    parser.add_argument("--bits", type=int, default=1024)
+    options = parser.parse_args()
+    public, private = rsa.newkeys(options.bits)
+    client, partner = meet(options.answer, options.port, public)
+    sending = threading.Thread(
+        target=send_lines, args=(client, partner, options.pause, options.linger), daemon=True
+    )
+    receiving = threading.Thread(target=receive, args=(client, private))
+    sending.start()
+    receiving.start()
+    receiving.join()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the sending thread may hold stdin's lock, which would stop an orderly end
+
+
+if __name__ == "__main__":
+    main()
