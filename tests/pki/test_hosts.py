@@ -45,7 +45,7 @@ class ParseTests(SynchronousTestCase):
         for text in ("*", "*.org", "a.*.org", "a*.example.org", "*.*.example.org"):
             self.assertRaises(BadHost, parse_host, text, wildcard=True)
         self.assertRaises(BadHost, parse_host, "*.example.org")
-        longest = ".".join(["a" * 62] * 4)
+        longest = ".".join(["a" * 63, *["a" * 62] * 3])
         self.assertEqual(parse_host(longest).text, longest)
         self.assertRaises(BadHost, parse_host, f"*.{longest}", wildcard=True)
 
