@@ -129,9 +129,7 @@ class ServerMachine(End):
             return self._read_c1(events)
         if self._state is State.AWAIT_C2:
             return self._read_c2(events)
-        if self._opener is not None:
-            return self._step_records(self._opener, events)
-        return False
+        return self._step_records(events)
 
     def _read_c1(self, events: list[Event]) -> bool:
         size = find_hello(self._peek(MAX_C1))
@@ -215,9 +213,7 @@ class ClientMachine(End):
             return self._read_s1()
         if self._state is State.AWAIT_S2:
             return self._read_s2(events)
-        if self._opener is not None:
-            return self._step_records(self._opener, events)
-        return False
+        return self._step_records(events)
 
     def _read_s1(self) -> bool:
         size = find_s1(self._peek(MAX_S1))

@@ -83,16 +83,19 @@ def load_identity(path: Path) -> RSAPrivateKey:
     :raises ConfigError: it cannot be used; says what to do.
     """
     # Without O_NONBLOCK a pipe in the file's place would stop us for ever.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise ConfigError(reason=f"The identity key {path} is not a regular file. Move it away.")
-        if status.st_mode & 0o077:
+        if mode & 0o077:
             raise ConfigError(
                 reason=f"Others may read the identity key {path}. Run: chmod 600 {path} "
                 "(and if somebody may have read it, replace it by moving it away)."
             )
-        return _decode(path, file.read(_MAX_FILE))
+        return _decode(path, os.read(descriptor, _MAX_FILE))
+    finally:
+        os.close(descriptor)
 
 
 def _encode(key: RSAPrivateKey) -> bytes:

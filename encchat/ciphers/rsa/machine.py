@@ -99,8 +99,6 @@ class End:
         :raises RefusedError: it cannot be trusted (also whatever the client's judge raises).
         """
         self._usable()
-        if self._state is State.NEW:
-            raise RuntimeError("receive before start")
         return self._run(partial(self._feed, data))
 
     def work_done(self, result: object) -> list[Event]:
@@ -198,12 +196,13 @@ class End:
 
     # -------------------------------------------------------------------------------------- records
 
-    def _step_records(self, opener: Opener, events: list[Event]) -> bool:
+    def _step_records(self, events: list[Event]) -> bool:
+        assert self._opener is not None
         if self._state is State.PEER_CLOSED:
-            if len(opener):
+            if len(self._opener):
                 raise RecordRefused(stage="closed", reason="there is more after the closing record")
             return False
-        batch = opener.next_batch()
+        batch = self._opener.next_batch()
         if batch:
             self._order(partial(decrypt_batch, self._record, batch), self._opened, events)
         return bool(batch)
@@ -252,6 +251,8 @@ class End:
     def _usable(self) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._state is State.NEW:
+            raise RuntimeError("not started")
 
     def _fail(self, error: EncchatError) -> None:
         self.stage = str(error.facts.get("stage", self.stage))
