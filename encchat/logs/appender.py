@@ -1,0 +1,199 @@
+"""Appending to the SQLite log: what a batch of drafts becomes, within the writer's transaction.
+
+Everything that is asked of the file for a batch is asked in a few statements of many rows. Each statement
+lets go of the interpreter lock, and beside a busy reactor thread taking it back is what costs.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from encchat.core.interfaces import Draft, Outcome, Stored
+from encchat.logs.blocks import BLOCK_SIZE, Block, Damaged, split
+from encchat.logs.numbering import Memo, Tail, number, refusal, repeated
+
+#: Rooms whose end is kept in memory, at about 4.5 KiB each; those used last stay.
+MAX_ROOMS = 4096
+#: Rows in one statement at most; a power of two.
+_ROWS = 128
+
+_Key: TypeAlias = tuple[bytes, int, str]
+
+
+@dataclass(slots=True)
+class _Room:
+    """The end of a room: its id, where it ends, and the block that still grows with the id of its row."""
+
+    id: int
+    tail: Tail
+    row: int = 0
+    block: Block | None = None
+
+
+class Appender:
+    """Knows the ends of the rooms. After a rollback it knows too much: make a new one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._rooms: dict[str, _Room] = {}
+        self._next_room = self._next("rooms")
+        self._next_row = self._next("blocks")
+
+    def append(self, calls: Sequence[Sequence[Draft]]) -> tuple[list[list[Outcome]], dict[str, int]]:
+        """The outcomes for each of several appends, in order, and the new heads of the rooms."""
+        batch = _Batch(self._rooms_of(draft.room for drafts in calls for draft in drafts))
+        batch.known = self._known(
+            (draft.msgid, room.id, draft.sender)
+            for drafts in calls
+            for draft in drafts
+            if (room := batch.rooms[draft.room]).tail.seq
+        )
+        outcomes = [[self._outcome(batch, draft) for draft in drafts] for drafts in calls]
+        self._write(batch)
+        return outcomes, batch.heads
+
+    def forget(self, room: str) -> None:
+        """The room's rows were changed by other hands."""
+        self._rooms.pop(room, None)
+
+    def _outcome(self, batch: _Batch, draft: Draft) -> Outcome:
+        room = batch.rooms[draft.room]
+        key = (draft.msgid, room.id, draft.sender)
+        frame = batch.frames.get(key)
+        if frame is not None:
+            return repeated(draft, frame)
+        seq = batch.known.get(key)
+        if seq is not None:
+            return self._stored_before(room.id, seq, draft)
+        refused = refusal(room.tail, draft)
+        if refused is not None:
+            return refused
+        chain = room.tail.chain
+        frame = number(room.tail, draft)
+        if room.block is None or not room.block.has_room_for(frame):
+            room.row, room.block = self._next_row, Block(room.tail.seq, chain, b"")
+            self._next_row += 1
+        room.block.frames += frame
+        batch.rows[room.row] = (room.row, room.id, room.block)
+        batch.frames[key] = frame
+        batch.seqs.append((*key, room.tail.seq))
+        batch.heads[draft.room] = room.tail.seq
+        return Stored(room.tail.seq, draft.time, frame)
+
+    def _stored_before(self, room: int, seq: int, draft: Draft) -> Outcome:
+        memo = self._connection.execute(
+            "SELECT seq, time, device, digest FROM memos WHERE room = ? AND seq = ?", (room, seq)
+        ).fetchone()
+        if memo is not None:
+            return Memo(*memo).repeated(draft)
+        row = self._connection.execute(
+            "SELECT first, frames FROM blocks WHERE room = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            (room, seq),
+        ).fetchone()
+        entries = split(row[1]) if row else []
+        if not entries or seq - row[0] >= len(entries):
+            raise Damaged(reason=f"entry {seq} of {draft.room} is missing")
+        return repeated(draft, entries[seq - row[0]])
+
+    def _known(self, keys: Iterable[_Key]) -> dict[_Key, int]:
+        query = (
+            "SELECT m.msgid, m.room, m.sender, m.seq FROM (VALUES {}) AS w CROSS JOIN msgids AS m"
+            " ON m.msgid = w.column1 AND m.room = w.column2 AND m.sender = w.column3"
+        )
+        found: dict[_Key, int] = {}
+        for statement, values in _bulk(query, 3, list(keys)):
+            for msgid, room, sender, seq in self._connection.execute(statement, values).fetchall():
+                found[msgid, room, sender] = seq
+        return found
+
+    def _write(self, batch: _Batch) -> None:
+        blocks = [(row, room, b.first, b.chain, b.frames) for row, room, b in batch.rows.values()]
+        rooms = [
+            (room.id, name, room.tail.seq, room.tail.chain, room.tail.roster)
+            for name, room in batch.rooms.items()
+            if name in batch.heads
+        ]
+        self._insert("blocks (id, room, first, chain, frames)", blocks, "frames = excluded.frames")
+        # In order, as the ends of the index then take fewest pages.
+        batch.seqs.sort()
+        self._insert("msgids (msgid, room, sender, seq)", batch.seqs)
+        self._insert(
+            "rooms (id, name, head, chain, roster)",
+            rooms,
+            "head = excluded.head, chain = excluded.chain, roster = excluded.roster",
+        )
+        for name, room in batch.rooms.items():
+            if room.block is not None and len(room.block.frames) > BLOCK_SIZE:
+                room.block = None  # one large frame: nothing is added to it, so it is not kept
+            self._rooms[name] = room
+        while len(self._rooms) > MAX_ROOMS:
+            del self._rooms[next(iter(self._rooms))]
+
+    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]], update: str = "") -> None:
+        if rows:
+            query = f"INSERT INTO {table} VALUES {{}}"  # noqa: S608 - names of our own, values are bound
+            if update:
+                query += f" ON CONFLICT (id) DO UPDATE SET {update}"
+            for statement, values in _bulk(query, len(rows[0]), rows):
+                self._connection.execute(statement, values)
+
+    def _rooms_of(self, names: Iterable[str]) -> dict[str, _Room]:
+        rooms: dict[str, _Room] = {}
+        for name in names:
+            if name not in rooms:
+                rooms[name] = self._rooms.pop(name) if name in self._rooms else self._load(name)
+        return rooms
+
+    def _load(self, name: str) -> _Room:
+        row = self._connection.execute(
+            "SELECT id, head, chain, roster FROM rooms WHERE name = ?", (name,)
+        ).fetchone()
+        if row is None:
+            self._next_room += 1
+            return _Room(self._next_room - 1, Tail())
+        room = _Room(row[0], Tail(*row[1:]))
+        block = self._connection.execute(
+            "SELECT id, first, chain, frames FROM blocks WHERE room = ? ORDER BY first DESC LIMIT 1",
+            (room.id,),
+        ).fetchone()
+        if block is not None:
+            room.row, room.block = block[0], Block(*block[1:])
+        return room
+
+    def _next(self, table: str) -> int:
+        query = f"SELECT coalesce(max(id), 0) + 1 FROM {table}"  # noqa: S608 - a table of our own
+        (found,) = self._connection.execute(query).fetchone()
+        return int(found)
+
+
+class _Batch:
+    """What one transaction has gathered."""
+
+    def __init__(self, rooms: dict[str, _Room]) -> None:
+        self.rooms = rooms
+        #: Which entry the msgids of the batch became before it.
+        self.known: dict[_Key, int] = {}
+        #: The frames of the batch's own entries.
+        self.frames: dict[_Key, bytes] = {}
+        self.seqs: list[tuple[bytes, int, str, int]] = []
+        self.rows: dict[int, tuple[int, int, Block]] = {}
+        self.heads: dict[str, int] = {}
+
+
+def _bulk(query: str, width: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
+    """Statements that take all rows, many in each, in few sizes: so that all of them stay prepared."""
+    start = 0
+    while start < len(rows):
+        count = min(_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
+        yield _statement(query, width, count), [v for row in rows[start : start + count] for v in row]
+        start += count
+
+
+@lru_cache(maxsize=64)
+def _statement(query: str, width: int, count: int) -> str:
+    row = "(" + ", ".join("?" * width) + ")"
+    return query.format(", ".join([row] * count))

@@ -1,0 +1,102 @@
+"""The writer's work besides appending: directory records, retention, and the probe.
+
+Each is a function of the writer's connection, called within its transaction; it checks before it changes
+anything, so that one that is refused leaves the transaction of the others as it was.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from encchat.core.interfaces import Conflict
+from encchat.logs.blocks import Block, Damaged, split
+from encchat.logs.numbering import Memo
+from encchat.messages import Position
+from encchat.wire import decode_entry
+
+#: Entries that leave in one transaction at most, so that no send waits long for retention.
+TRIM_STEP = 2000
+
+
+def put(connection: sqlite3.Connection, kind: str, key: str, value: bytes, expected: int) -> int:
+    """As ``IDirectory.put``. Revisions count for the whole log, so none comes again after a delete."""
+    _expect(connection, kind, key, expected)
+    (revision,) = connection.execute("UPDATE log SET revision = revision + 1 RETURNING revision").fetchall()[
+        0
+    ]
+    connection.execute(
+        "INSERT INTO directory (kind, key, value, revision) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, revision = excluded.revision",
+        (kind, key, value, revision),
+    )
+    return int(revision)
+
+
+def delete(connection: sqlite3.Connection, kind: str, key: str, expected: int) -> None:
+    """As ``IDirectory.delete``."""
+    _expect(connection, kind, key, expected)
+    connection.execute("DELETE FROM directory WHERE kind = ? AND key = ?", (kind, key))
+
+
+def probe(connection: sqlite3.Connection) -> None:
+    """Change something, to see whether that works."""
+    connection.execute("UPDATE log SET probe = probe + 1")
+
+
+def trim(connection: sqlite3.Connection, room: str, before: int) -> tuple[Position, bool]:
+    """Let the first entries of a room go, at most ``TRIM_STEP`` of those with seq below ``before``.
+
+    Returns the position after the last one that is gone, and whether there is more to do.
+    """
+    row = connection.execute(
+        "SELECT id, head, floor, floor_chain FROM rooms WHERE name = ?", (room,)
+    ).fetchone()
+    if row is None:
+        return Position(), False
+    number, head, floor, chain = row
+    goal = min(before - 1, head)
+    if goal <= floor:
+        return Position(floor, chain), False
+    last = min(goal, floor + TRIM_STEP)
+    rows = connection.execute(
+        "SELECT id, first, chain, frames FROM blocks WHERE room = ? AND first <= ? ORDER BY first",
+        (number, last),
+    ).fetchall()
+    at = Position(floor, chain)
+    for id_, *fields in rows:
+        at = _trim_block(connection, room, number, id_, Block(*fields), at, last)
+    if at.seq != last:
+        raise Damaged(reason=f"entry {at.seq + 1} of {room} is missing")
+    connection.execute("UPDATE rooms SET floor = ?, floor_chain = ? WHERE id = ?", (at.seq, at.chain, number))
+    return at, last < goal
+
+
+def _trim_block(
+    connection: sqlite3.Connection, room: str, number: int, id_: int, block: Block, at: Position, last: int
+) -> Position:
+    entries = split(block.frames)
+    count = min(len(entries), last + 1 - block.first)
+    if block.first != at.seq + 1:
+        raise Damaged(reason=f"entry {at.seq + 1} of {room} is missing")
+    memos = [Memo.of(decode_entry(frame)) for frame in entries[:count]]
+    connection.executemany(
+        "INSERT INTO memos (room, seq, time, device, digest) VALUES (?, ?, ?, ?, ?)",
+        [(number, memo.seq, memo.time, memo.device, memo.digest) for memo in memos],
+    )
+    at = block.position(entries, count)
+    if count == len(entries):
+        connection.execute("DELETE FROM blocks WHERE id = ?", (id_,))
+    else:
+        connection.execute(
+            "UPDATE blocks SET first = ?, chain = ?, frames = ? WHERE id = ?",
+            (at.seq + 1, at.chain, b"".join(entries[count:]), id_),
+        )
+    return at
+
+
+def _expect(connection: sqlite3.Connection, kind: str, key: str, expected: int) -> None:
+    row = connection.execute(
+        "SELECT revision FROM directory WHERE kind = ? AND key = ?", (kind, key)
+    ).fetchone()
+    if (row[0] if row else 0) != expected:
+        raise Conflict(key=key)

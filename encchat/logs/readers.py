@@ -1,0 +1,95 @@
+"""Reading the SQLite log: a few threads, each query with a connection of its own for its time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, LifoQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from encchat.core.interfaces import Unavailable
+from encchat.logs.schema import Connect, open_reader
+
+#: Threads, and so connections. SQLite's reads are short; long are a backup and a check, one at a time.
+THREADS = 3
+
+_T = TypeVar("_T")
+
+
+class _Daemon(Thread):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, daemon=True, **kwargs)
+
+
+class _Pool(ThreadPool):
+    # A process that ends without closing the log must not wait for its readers.
+    threadFactory = _Daemon  # noqa: N815 - Twisted's name
+
+
+class Readers:
+    """Threads that start when there is something to read, until :meth:`close`."""
+
+    def __init__(self, path: Path, reactor: Any, connect: Connect) -> None:
+        self._path = path
+        self._reactor = reactor
+        self._connect = connect
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._running = 0
+        self._closed: Deferred[None] | None = None
+        self._pool = _Pool(0, THREADS, "encchat-log-readers")
+        self._pool.start()
+
+    async def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What ``query(connection)`` returns, in a thread.
+
+        :raises Unavailable: SQLite cannot read, or the log is closed.
+        """
+        if self._closed is not None:
+            raise Unavailable(reason="the log is closed")
+        self._running += 1
+        try:
+            result: _T = await deferToThreadPool(self._reactor, self._pool, self._query, query)
+        except sqlite3.Error as error:
+            raise Unavailable(reason=str(error)) from None
+        finally:
+            self._running -= 1
+            self._check_closed()
+        return result
+
+    async def close(self) -> None:
+        """Wait for what is being read, then end the threads."""
+        if self._closed is None:
+            self._closed = Deferred()
+            self._check_closed()
+        done: Deferred[None] = Deferred()
+        self._closed.addCallback(lambda _: done.callback(None))
+        await done
+
+    def _check_closed(self) -> None:
+        if self._closed is not None and not self._closed.called and not self._running:
+            self._pool.stop()
+            while not self._idle.empty():
+                self._idle.get().close()
+            self._closed.callback(None)
+
+    def _query(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = open_reader(self._path, self._connect)
+        try:
+            result = query(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        except BaseException:
+            self._idle.put(connection)
+            raise
+        self._idle.put(connection)
+        return result

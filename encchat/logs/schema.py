@@ -1,0 +1,180 @@
+"""The file of the SQLite log: its tables, and how a file of any age is opened or refused.
+
+``application_id`` says that a database is ours, ``user_version`` which schema it has. ``UPGRADES[n]`` turns
+version n into n + 1, in one transaction, after a copy of the file as it was has been put beside it. A file
+of a later version, of another program, or damaged is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+from urllib.parse import quote
+
+from encchat.errors import ConfigError
+from encchat.logs.backup import copy
+from encchat.logs.files import check_file, create_file, sync_directory
+
+#: "encl": what file(1) and a curious person see in the header.
+APPLICATION_ID = 0x656E636C
+
+Durability: TypeAlias = Literal["full", "relaxed"]
+Connect: TypeAlias = Callable[[str], sqlite3.Connection]
+Upgrade: TypeAlias = Callable[[sqlite3.Connection], None]
+
+_SYNCHRONOUS = {"full": "FULL", "relaxed": "NORMAL"}
+
+_TABLES = (
+    # One row, id 1: the log's name, the last revision given in the directory, and a cell to probe.
+    """CREATE TABLE log (id INTEGER PRIMARY KEY CHECK (id = 1), log_id BLOB NOT NULL,
+        revision INTEGER NOT NULL DEFAULT 0, probe INTEGER NOT NULL DEFAULT 0)""",
+    # Where each room ends: seq and chain of its last entry, seq of its last roster entry; and the
+    # position up to which retention has taken it.
+    """CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
+        chain BLOB NOT NULL, roster INTEGER NOT NULL,
+        floor INTEGER NOT NULL DEFAULT 0, floor_chain BLOB NOT NULL DEFAULT (zeroblob(32)))""",
+    # Runs of entries, see blocks.py. Rows go where the file ends, whatever the room: appending to many
+    # rooms at once dirties no more pages than it must.
+    """CREATE TABLE blocks (id INTEGER PRIMARY KEY, room INTEGER NOT NULL, first INTEGER NOT NULL,
+        chain BLOB NOT NULL, frames BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX block_place ON blocks (room, first)",
+    # Which entry a msgid became. The msgid leads, so that those which begin with the time (as our
+    # client's do) land side by side at the end, and not each on a page of its own: three times as fast.
+    """CREATE TABLE msgids (msgid BLOB NOT NULL, room INTEGER NOT NULL, sender TEXT NOT NULL,
+        seq INTEGER NOT NULL, PRIMARY KEY (msgid, room, sender)) WITHOUT ROWID""",
+    # What is remembered of an entry that retention took (numbering.Memo).
+    """CREATE TABLE memos (room INTEGER NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
+        device TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (room, seq)) WITHOUT ROWID""",
+    """CREATE TABLE directory (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+        revision INTEGER NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID""",
+)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for table in _TABLES:
+        connection.execute(table)
+    connection.execute("INSERT INTO log (id, log_id) VALUES (1, ?)", (secrets.token_bytes(16),))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+#: One step for each version that there ever was; never change one that was released.
+UPGRADES: Sequence[Upgrade] = (_create,)
+
+
+def connect(target: str) -> sqlite3.Connection:
+    """A connection to a path or ``file:`` address, without transactions of the module's own making."""
+    return sqlite3.connect(
+        target, timeout=5.0, isolation_level=None, check_same_thread=False, uri=target.startswith("file:")
+    )
+
+
+def open_writer(
+    path: Path, durability: Durability, upgrades: Sequence[Upgrade] = UPGRADES, connect: Connect = connect
+) -> sqlite3.Connection:
+    """The one connection that writes, to a file that is made, checked and upgraded as needed. The caller
+    holds the directory's lock.
+
+    :raises ConfigError: the file cannot be used; says why, and leaves it as it was.
+    """
+    synchronous = _SYNCHRONOUS.get(durability)
+    if synchronous is None:
+        raise ConfigError(reason=f"the durability {durability!r} is not one: use full or relaxed")
+    for beside in ("-wal", "-shm"):
+        check_file(path.with_name(path.name + beside))
+    try:
+        if check_file(path):
+            _inspect(path, len(upgrades))
+        else:
+            create_file(path)
+            sync_directory(path.parent)
+        connection = connect(os.fspath(path))
+        try:
+            _prepare(connection, path, synchronous)
+            _upgrade(connection, path, upgrades)
+            check = connection.execute("SELECT length(log_id) FROM log").fetchone()
+            if check != (16,):
+                raise ConfigError(reason=_damaged(path, "it has lost its name"))
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise ConfigError(reason=f"{path} cannot be opened: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(reason=_damaged(path, error)) from None
+    except OSError as error:
+        raise ConfigError(reason=f"{path} cannot be used: {error.strerror}") from None
+    return connection
+
+
+def open_reader(path: Path, connect: Connect = connect) -> sqlite3.Connection:
+    """A connection that can only read, beside the writer's or while no server runs."""
+    connection = connect(f"file:{quote(os.fspath(path.absolute()))}?mode=ro")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def _inspect(path: Path, latest: int) -> None:
+    """Refuse a file that is not ours to write, without a byte changed in it."""
+    with path.open("rb") as file:
+        header = file.read(16)
+    if header and header != b"SQLite format 3\x00":
+        raise ConfigError(reason=f"{path} is not a database; move it away or name another place")
+    reader = open_reader(path)
+    try:
+        application, version, tables = (
+            reader.execute(query).fetchone()[0]
+            for query in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT count(*) FROM sqlite_master",
+            )
+        )
+    finally:
+        reader.close()
+    empty = application == version == tables == 0
+    if application != APPLICATION_ID and not empty:
+        raise ConfigError(reason=f"{path} is a database of another program; name another place")
+    if version > latest:
+        raise ConfigError(
+            reason=f"{path} was written by a later encchat (schema {version}, this one knows {latest}); "
+            "nothing was changed: run that version, or restore a backup made before its upgrade"
+        )
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    connection.execute("PRAGMA page_size = 4096")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigError(reason=f"{path} lies where SQLite can keep no write-ahead log; use a local disk")
+    for setting in (
+        f"synchronous = {synchronous}",
+        "fullfsync = ON",  # only macOS knows it: there a plain fsync does not reach the disk
+        "wal_autocheckpoint = 4000",
+        "cache_size = -16384",
+        "trusted_schema = OFF",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[Upgrade]) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number, upgrade in enumerate(upgrades[version:], version):
+        if number:
+            copy(connection, path.with_name(f"{path.name}.schema-{number}"), replace=True)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            upgrade(connection)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _damaged(path: Path, how: object) -> str:
+    return f"{path} is damaged ({how}); keep a copy of it and restore a backup: encchat-admin restore FILE"
