@@ -468,12 +468,12 @@ class CipherFactory(Factory):
     def doStart(self) -> None:
         """Start with the wrapped factory."""
         self.wrapped.doStart()
-        super().doStart()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        super().doStart()
 
     def doStop(self) -> None:
         """Stop with the wrapped factory."""
         self.wrapped.doStop()
-        super().doStop()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        super().doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> CipherLayer | None:
         """A layer around what the wrapped factory builds; None, which closes, if it builds nothing."""
