@@ -158,7 +158,7 @@ class ChatService(Service):
             reach=_reach(host, number),
         )
         for note in listener.cipher.notes:
-            self.log.info("{cipher}: {note}", cipher=cipher, note=note)
+            self.log.info("{note}", note=note)
         if self._announce:
             announced = {
                 "event": "listening",
@@ -167,8 +167,9 @@ class ChatService(Service):
                 "cipher": cipher,
                 "fingerprint": fingerprint,
             }
-            sys.stdout.write(json.dumps(announced) + "\n")
-            sys.stdout.flush()
+            stdout = sys.__stdout__ or sys.stdout  # twistd makes sys.stdout a log
+            stdout.write(json.dumps(announced) + "\n")
+            stdout.flush()
 
     def _not_opened(self, failure: Failure, listener: Listener) -> None:
         error = failure.value
