@@ -298,7 +298,7 @@ def _ask(what: str, *, confirm: bool = False) -> bytes:
 
 
 def _is_file_name(stem: str) -> bool:
-    return stem == clean_line(stem) and not set(stem) & set("/\\%") and not stem.startswith((".", "-"))
+    return stem == clean_line(stem) != "" and not set(stem) & set("/\\%") and not stem.startswith((".", "-"))
 
 
 # ----------------------------------------------------------------------------------- what is printed
