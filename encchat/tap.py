@@ -23,6 +23,13 @@ from encchat.server.service import ChatService, Listener
 from encchat.server.turn import ReactorTurn
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
 class Options(usage.Options):
     """The options of ``twistd encchat``. A mistake in them is one sentence on stderr, and exit code 2."""
 
@@ -37,10 +44,10 @@ class Options(usage.Options):
         ["access", None, None, "who may come in: open or members [default: open]"],
         ["members", None, None, "file of members: NAME SHA256:... on each line; read again on SIGHUP"],
         ["log", None, None, "where messages are kept: sqlite or memory [default: sqlite]"],
-        ["rate", None, None, "messages a second that one connection may send, 0: any [default: 20]", int],
-        ["burst", None, None, "messages that it may send at once [default: 60]", int],
-        ["max-connections", None, None, "connections in all [default: 10000]", int],
-        ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", int],
+        ["rate", None, None, "messages a second that one connection may send, 0: any [default: 20]", _whole],
+        ["burst", None, None, "messages that it may send at once [default: 60]", _whole],
+        ["max-connections", None, None, "connections in all [default: 10000]", _whole],
+        ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", _whole],
         ["config", "c", None, "TOML file with any of these options; flags win over it"],
     ]
     optFlags = [  # noqa: RUF012 -- as above
@@ -128,7 +135,7 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
     log = MemoryLog(os.urandom(16))
     hub = Hub(log, log, ReactorTurn(reactor), settings)
     caps = Caps(config.max_connections + 100, config.max_half_open)
-    return ChatService(reactor, hub, caps, listeners, config.policy, config.announce)
+    return ChatService(reactor, hub, caps, listeners, config.policy, _give_up, config.announce)
 
 
 def _data_directory(config: Config) -> Path:

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from encchat.core.admission import Policy
 from encchat.core.hub import Hub
 from encchat.core.identity import PeerIdentity
-from encchat.errors import EncchatError, LinkError
+from encchat.errors import ConfigError, EncchatError
 from encchat.server.caps import Caps
 from encchat.server.factory import ChatFactory
 from encchat.server.peers import where
@@ -33,7 +33,7 @@ TICK = 2.0
 GRACE = 2.0
 
 
-class CannotListen(LinkError):
+class CannotListen(ConfigError):
     """Cannot listen at {endpoint}: {reason}. Choose another --port, or end what uses it."""
 
 
@@ -70,6 +70,7 @@ class ChatService(Service):
         caps: Caps,
         listeners: Sequence[Listener],
         read_policy: Callable[[], Policy],
+        give_up: Callable[[EncchatError], None],
         announce: bool = False,
     ) -> None:
         self._reactor = reactor
@@ -77,17 +78,16 @@ class ChatService(Service):
         self._caps = caps
         self._listeners = listeners
         self._read_policy = read_policy
+        self._give_up = give_up
         self._announce = announce
+        self._failed: list[CannotListen] = []
         self._ports: list[IListeningPort] = []
         self._tick = LoopingCall(hub.tick)
         self._tick.clock = reactor
         self._old_handler: Any = None
 
     def privilegedStartService(self) -> None:
-        """Open the listening sockets, before privileges are dropped.
-
-        :raises CannotListen: one of them cannot be opened.
-        """
+        """Open the listening sockets, before privileges are dropped; give up if one cannot be opened."""
         super().privilegedStartService()
         for listener in self._listeners:
             factory = ChatFactory(self._hub, self._caps, self._reactor)
@@ -173,7 +173,7 @@ class ChatService(Service):
 
     def _not_opened(self, failure: Failure, listener: Listener) -> None:
         error = failure.value
-        reason = str(getattr(error, "socketError", error))
+        reason = getattr(getattr(error, "socketError", None), "strerror", None) or str(error)
         raise CannotListen(
             endpoint=listener.description, reason=reason, address=listener.description
         ) from None
