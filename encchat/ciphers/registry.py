@@ -96,8 +96,8 @@ def help_ciphers() -> str:
     """The text of ``--help-ciphers``: every cipher with its arguments and examples."""
     catalogue = _catalogue()
     blocks = [
-        "A cipher is written NAME or NAME:ARGUMENT=VALUE:ARGUMENT=VALUE. Within a value, ':' and '\\' need a\n"
-        "'\\' before them.",
+        "A cipher is written NAME or NAME:ARGUMENT=VALUE:ARGUMENT=VALUE. Within a value, a ':' or a\n"
+        "backslash needs a backslash before it.",
         *(_help(catalogue, name) for name in sorted(catalogue.makers)),
         *(f"{name}\n  offered by several plugins: {', '.join(m)}" for name, m in catalogue.doubled.items()),
         *(f"A plugin could not be loaded: {why}" for why in catalogue.broken),
@@ -121,7 +121,8 @@ def _catalogue() -> _Catalogue:
 def _enter(catalogue: _Catalogue, maker: ICipherMaker) -> None:
     texts = [getattr(maker, attribute, None) for attribute in ("name", "summary", "module")]
     if not all(isinstance(text, str) and text for text in texts) or not _NAME.match(maker.name):
-        catalogue.broken.append(clean_line(f"no name, summary and module that make a cipher: {maker!r}", 200))
+        why = f"{maker!r} has no name, summary and module that make a cipher"
+        catalogue.broken.append(clean_line(why, 200))
         return
     known = catalogue.makers.setdefault(maker.name, maker)
     if known.module != maker.module:
@@ -208,9 +209,8 @@ def _checked(cipher: str, known: tuple[Argument, ...], given: Mapping[str, str])
 def _usage(known: tuple[Argument, ...]) -> str:
     if not known:
         return "It has no arguments."
-    return (
-        "Its arguments are: " + ", ".join(f"{argument.name}={_values(argument)}" for argument in known) + "."
-    )
+    shown = ", ".join(f"{argument.name}={_values(argument)}" for argument in known)
+    return f"Its arguments are: {shown}."
 
 
 def _values(argument: Argument) -> str:

@@ -126,7 +126,9 @@ class End(FakeTransport):
         return True
 
     def _ask_producer(self) -> bool:
-        if self._producer is None or self.disconnected or (self._streaming and not self._producer_paused):
+        if self._producer is None or self.disconnected or self._ending is not None:
+            return False
+        if self._streaming and not self._producer_paused:
             return False
         self._producer_paused = False
         self._producer.resumeProducing()
