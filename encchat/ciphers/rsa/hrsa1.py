@@ -138,7 +138,9 @@ class ServerMachine(End):
         hello = parse_hello(self._take(size))
         kex_c = self._take(IDENTITY_BYTES)
         if hello.protocol not in self._offered:
-            raise HandshakeFailed(stage="C1 protocol", reason=f"we do not offer {hello.protocol}")
+            raise HandshakeFailed(
+                stage="C1 protocol", reason=f"we do not speak {hello.protocol}; one side is too old"
+            )
         self.protocol = hello.protocol
         self._peer = self._peer_key("C1 identity", hello.identity, IDENTITY_BITS)
         self._peer_record = self._peer_key("C1 record key", hello.record, RECORD_BITS)

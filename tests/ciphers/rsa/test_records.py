@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from encchat.ciphers.rsa.failures import RecordRefused
-from encchat.ciphers.rsa.primitives import CHUNK, encrypt
+from encchat.ciphers.rsa.primitives import CHUNK, encrypt, public_key
 from encchat.ciphers.rsa.records import (
     CLOSE,
     DATA,
@@ -88,6 +88,11 @@ class Packing(TestCase):
 
     def test_nothing_is_no_record(self) -> None:
         self.assertEqual(seal(sealer(), b""), b"")
+
+    def test_towards_a_number_that_is_nobodys_key(self) -> None:
+        for number in ((1 << 2047) | 1, (1 << 2048) - 1):
+            key = public_key(number.to_bytes(256, "big"), 2048)
+            self.assertEqual(len(seal(Sealer(SESSION, TO_CLIENT, key), b"x")), 2 + 256 + 32)
 
     def test_a_batch_is_bounded_in_blocks(self) -> None:
         out, opener = sealer(), Opener(SESSION, TO_SERVER)
