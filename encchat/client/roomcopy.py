@@ -52,6 +52,8 @@ class RoomCopy:
         self.history = history
         self.resume = resume
         self.stage = Stage.OUT
+        #: The id of the last Join.
+        self.request = 0
         #: Where reading has come to; None: nowhere yet.
         self.position: Position | None = None
         #: Whether we have been in it during this run.
@@ -60,7 +62,8 @@ class RoomCopy:
         self.members: dict[str, Member] = {}
         self._remembered = Position()
         self._head = Position()
-        self._anchors: OrderedDict[int, bytes] = OrderedDict()
+        #: Chains that we know, by seq; the oldest are let go, but never the two above.
+        self._anchors: dict[int, bytes] = {}
         self._recent: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
     # -------------------------------------------------------------------------------------- coming
@@ -72,6 +75,7 @@ class RoomCopy:
         self._head = Position()
         self._remembered = position or Position()
         self.position = position if self.resume else None
+        self._anchor(self._remembered)
         self.entered = False
 
     def joined(self, start: Position, head: Position) -> int:
@@ -89,8 +93,8 @@ class RoomCopy:
             lost = start.seq - self.position.seq
             if lost < 0:
                 raise self._mismatch(f"it goes on from entry {start.seq}, not from {self.position.seq}")
-        self._anchor(head)
         self._head = head
+        self._anchor(head)
         self._anchor(start)
         self.position = start
         return lost
@@ -107,9 +111,11 @@ class RoomCopy:
         if position is None or entry.seq != position.seq + 1:
             due = "none was" if position is None else f"{position.seq + 1} was"
             raise self._mismatch(f"entry {entry.seq} came where {due} due")
-        position = advance(position, (frame,))
-        self._check(position)
-        self.position = position
+        self.position = here = advance(position, (frame,))
+        known = self._anchors.get(here.seq)
+        if known is not None and known != here.chain:
+            self.position = position
+            self._check(here)
         message = (entry.sender, entry.msgid)
         if message in self._recent:
             return False
@@ -170,10 +176,6 @@ class RoomCopy:
             return GENESIS
         if self.position is not None and seq == self.position.seq:
             return self.position.chain
-        if seq == self._head.seq:
-            return self._head.chain
-        if seq == self._remembered.seq:
-            return self._remembered.chain
         return self._anchors.get(seq)
 
     def _check(self, position: Position) -> bool:
@@ -187,9 +189,9 @@ class RoomCopy:
         """Know the position from now on."""
         self._check(position)
         self._anchors[position.seq] = position.chain
-        self._anchors.move_to_end(position.seq)
-        if len(self._anchors) > MAX_ANCHORS:
-            self._anchors.popitem(last=False)
+        kept = (self._head.seq, self._remembered.seq)
+        while len(self._anchors) > MAX_ANCHORS + len(kept):
+            del self._anchors[next(seq for seq in self._anchors if seq not in kept)]
 
     def _mismatch(self, reason: str) -> LogMismatch:
         return LogMismatch(room=self.name, reason=reason)

@@ -22,14 +22,13 @@ from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.outbox import Item, Outbox
 from encchat.client.pace import Pace
+from encchat.client.requests import RequestMessage, Requests
 from encchat.client.roomcopy import LogMismatch, RoomCopy, Stage
-from encchat.errors import PeerError, RefusedError, UsageError
+from encchat.errors import PeerError, RefusedError
 from encchat.wire import UnknownMessage, decode_server
 
 #: The versions of the native protocol that we speak.
 VERSIONS = (1,)
-#: Requests that wait for their answer at most; more than a person can ask.
-MAX_REQUESTS = 1000
 #: The smallest limits of a server that make sense.
 MIN_BODY = 256
 #: Own msgids that are remembered, to know our messages when they come back.
@@ -58,10 +57,6 @@ class Refused(RefusedError):
         return self.reason in PASSING
 
 
-class TooManyRequests(UsageError):
-    """{count} requests wait for an answer of the server already. Wait for them."""
-
-
 class State(Enum):
     """Where we are with the server."""
 
@@ -80,23 +75,6 @@ LEGAL: dict[State, frozenset[type[Struct]]] = {
     State.LEAVING: frozenset(m.SERVER_MESSAGES),
 }
 
-#: The request, and what it was about: a room, or the msgid of what was sent.
-_Request: TypeAlias = tuple[type[Struct], str, bytes]
-
-#: What only asks, and is not asked again by itself.
-_QUESTIONS = frozenset({m.Read, m.Who, m.Rooms, m.Whois})
-#: Which message answers which request, if not an Error.
-_ANSWERS: dict[type[Struct], type[Struct]] = {
-    m.Join: m.Joined,
-    m.Part: m.Done,
-    m.Send: m.Sent,
-    m.Topic: m.Sent,
-    m.Read: m.Page,
-    m.Who: m.Members,
-    m.Rooms: m.RoomList,
-    m.Whois: m.Profile,
-}
-
 
 class Session:
     """One person on one server. ``opened`` when a connection is there and proved, then ``received`` for
@@ -113,8 +91,7 @@ class Session:
         self.outbox = Outbox()
         self.rooms: dict[str, RoomCopy] = {}
         self._pace = Pace(0, 1, 0.0)
-        self._next_id = 1
-        self._requests: dict[int, _Request] = {}
+        self._requests = Requests()
         self._out: list[m.ClientMessage] = []
         self._own: OrderedDict[bytes, None] = OrderedDict()
         #: Sending waits until then; and so does joining a room.
@@ -134,10 +111,9 @@ class Session:
 
     def lost(self) -> list[e.Event]:
         """The connection is gone. What was asked and not answered has failed; rooms and outbox stay."""
-        events: list[e.Event] = []
-        for id, (kind, _, _) in self._requests.items():
-            if kind in _QUESTIONS:
-                events.append(e.RequestFailed(id, "disconnected", "The connection was lost."))
+        events: list[e.Event] = [
+            e.RequestFailed(id, "disconnected", "The connection was lost.") for id in self._requests.drop()
+        ]
         for room in [room for room in self.rooms.values() if room.stage is Stage.LEAVING]:
             del self.rooms[room.name]
             events.append(e.LeftRoom(room.name))
@@ -145,7 +121,6 @@ class Session:
             room.stage = Stage.OUT
         self.state = State.APART
         self.outbox.rewind()
-        self._requests.clear()
         self._out.clear()
         self._join_at.clear()
         self._left.clear()
@@ -156,6 +131,7 @@ class Session:
         if self.state is not State.APART:
             self.state = State.LEAVING
             self._out = [m.Bye(reason)]
+            self._join_at.clear()
 
     @property
     def max_body(self) -> int:
@@ -181,7 +157,7 @@ class Session:
     def part(self, room: str) -> None:
         """Leave a room; answered by LeftRoom. A room that we are not in is left already."""
         copy = self.rooms.get(room)
-        if copy is None:
+        if copy is None or copy.stage is Stage.LEAVING:
             return
         self._join_at.pop(room, None)
         if copy.stage is Stage.OUT:
@@ -189,8 +165,7 @@ class Session:
         else:
             copy.stage = Stage.LEAVING
             self._left.add(room)
-            id = self._new_id()
-            self._ask(id, m.Part(id, room), room)
+            self._ask(m.Part(self._new_id(), room))
 
     def send(self, item: Item) -> None:
         """Send a message when its room, the window and the server's rate let it; answered by
@@ -207,24 +182,20 @@ class Session:
 
     def who(self, room: str) -> int:
         """Who is in a room? Answered by RoomMembers."""
-        id = self._new_id()
-        return self._ask(id, m.Who(id, room), room)
+        return self._ask(m.Who(self._new_id(), room))
 
     def list_rooms(self) -> int:
         """Which rooms are there? Answered by RoomsListed."""
-        id = self._new_id()
-        return self._ask(id, m.Rooms(id))
+        return self._ask(m.Rooms(self._new_id()))
 
     def whois(self, name: str) -> int:
         """Who is that? Answered by ProfileFound."""
-        id = self._new_id()
-        return self._ask(id, m.Whois(id, name[:64]))
+        return self._ask(m.Whois(self._new_id(), name[:64]))
 
     def read(self, room: str, *, before: int = 0, after: int = 0, limit: int = 100) -> int:
         """Read a page of a room that we are in; answered by History."""
         limit = max(1, min(limit, self.limits.page, m.MAX_PAGE))
-        id = self._new_id()
-        return self._ask(id, m.Read(id, room, after, before, limit), room)
+        return self._ask(m.Read(self._new_id(), room, after, before, limit))
 
     def ping(self) -> None:
         """Ask the server whether it is there."""
@@ -232,22 +203,17 @@ class Session:
             self._out.append(m.Ping())
 
     def _new_id(self) -> int:
-        id, self._next_id = self._next_id, self._next_id % (2**32 - 1) + 1
-        return id
+        return self._requests.new_id()
 
-    def _ask(self, id: int, message: m.ClientMessage, room: str = "", msgid: bytes = b"") -> int:
+    def _ask(self, message: RequestMessage) -> int:
         assert self.admitted, "a request before the Welcome"
-        kind = type(message)
-        if len(self._requests) >= MAX_REQUESTS and kind in _QUESTIONS:
-            raise TooManyRequests(count=MAX_REQUESTS)
-        self._requests[id] = (kind, room, msgid)
+        self._requests.put(message)
         self._out.append(message)
-        return id
+        return message.id
 
     def _join(self, room: RoomCopy) -> None:
         room.stage = Stage.JOINING
-        id = self._new_id()
-        self._ask(id, m.Join(id, room.name, room.position, room.history), room.name)
+        room.request = self._ask(m.Join(self._new_id(), room.name, room.position, room.history))
 
     # -------------------------------------------------------------------------------------- sending
 
@@ -275,10 +241,9 @@ class Session:
     def _send(self, item: Item) -> None:
         id = self._new_id()
         if item.kind == "topic":
-            message: m.ClientMessage = m.Topic(id, item.room, item.msgid, item.body.decode("utf-8"))
+            self._ask(m.Topic(id, item.room, item.msgid, item.body.decode("utf-8")))
         else:
-            message = m.Send(id, item.room, item.msgid, item.kind, item.body)
-        self._ask(id, message, item.room, item.msgid)
+            self._ask(m.Send(id, item.room, item.msgid, item.kind, item.body))
 
     def _inside(self) -> list[str]:
         return [name for name, room in self.rooms.items() if room.stage is Stage.IN]
@@ -308,12 +273,6 @@ class Session:
             return self._entry(message, frame)
         return self._HANDLERS[type(message)](self, message)
 
-    def _answered(self, id: int, answer: type[Struct]) -> _Request:
-        request = self._requests.pop(id, None)
-        if request is None or _ANSWERS[request[0]] is not answer:
-            raise PeerError(reason=f"a {answer.__name__.lower()} message answers nothing that was asked")
-        return request
-
     def _welcome(self, message: m.Welcome) -> Iterable[e.Event]:
         if message.limits.body < MIN_BODY or message.limits.page < 1:
             raise PeerError(reason="its limits leave no room for a message")
@@ -338,11 +297,12 @@ class Session:
         return (e.ServerCloses(message.reason),)
 
     def _joined(self, message: m.Joined) -> Iterable[e.Event]:
-        _, name, _ = self._answered(message.id, m.Joined)
+        _, name, _ = self._requests.answered(message.id, m.Joined)
         room = self.rooms.get(name)
         if message.room != name:
             raise PeerError(reason=f"it lets us into {message.room}, where {name} was asked for")
-        if room is None or room.stage is not Stage.JOINING:  # we have asked to leave meanwhile
+        if room is None or room.stage is not Stage.JOINING or room.request != message.id:
+            # We have asked to leave meanwhile, and perhaps to come again.
             return ()
         lost = room.joined(message.start, message.head)
         room.stage = Stage.IN
@@ -358,7 +318,7 @@ class Session:
         return events
 
     def _done(self, message: m.Done) -> Iterable[e.Event]:
-        _, name, _ = self._answered(message.id, m.Done)
+        _, name, _ = self._requests.answered(message.id, m.Done)
         return self._gone(name)
 
     def _gone(self, name: str) -> Iterable[e.Event]:
@@ -387,16 +347,14 @@ class Session:
             raise PeerError(reason=f"entries of {room}, where we are not")
 
     def _sent(self, message: m.Sent) -> Iterable[e.Event]:
-        request = self._requests.pop(message.id, None)
-        if request is None or request[0] not in (m.Send, m.Topic):
-            raise PeerError(reason="a sent message answers nothing that was asked")
-        item = self.outbox.done(request[2])
+        request = self._requests.answered(message.id, m.Sent)
+        item = self.outbox.done(request.msgid)
         return () if item is None else (e.Acknowledged(item, message.seq, message.time),)
 
     def _page(self, message: m.Page) -> Iterable[e.Event]:
         if message.id == 0:
             return self._skipped(message)
-        _, name, _ = self._answered(message.id, m.Page)
+        _, name, _ = self._requests.answered(message.id, m.Page)
         if message.room != name:
             raise PeerError(reason=f"a page of {message.room}, where {name} was asked for")
         room = self.rooms.get(name) or RoomCopy(name)
@@ -411,12 +369,13 @@ class Session:
         if message.entries:
             raise PeerError(reason="a page that nobody asked for")
         caught_up = room.caught_up
-        lost = e.Lost(room.name, room.skip(message.start))
-        return (lost, e.CaughtUp(room.name)) if room.caught_up and not caught_up else (lost,)
+        lost = room.skip(message.start)
+        events: tuple[e.Event, ...] = (e.Lost(room.name, lost),) if lost else ()
+        return (*events, e.CaughtUp(room.name)) if room.caught_up and not caught_up else events
 
     def _members(self, message: m.Members) -> Iterable[e.Event]:
         if message.id:
-            _, name, _ = self._answered(message.id, m.Members)
+            _, name, _ = self._requests.answered(message.id, m.Members)
             if message.room != name:
                 raise PeerError(reason=f"members of {message.room}, where {name} was asked for")
         room = self.rooms.get(message.room)
@@ -427,11 +386,11 @@ class Session:
         return (e.RoomMembers(message.id, message.room, message.members),)
 
     def _room_list(self, message: m.RoomList) -> Iterable[e.Event]:
-        self._answered(message.id, m.RoomList)
+        self._requests.answered(message.id, m.RoomList)
         return (e.RoomsListed(message.id, message.rooms),)
 
     def _profile(self, message: m.Profile) -> Iterable[e.Event]:
-        self._answered(message.id, m.Profile)
+        self._requests.answered(message.id, m.Profile)
         return (e.ProfileFound(message.id, message),)
 
     def _presence(self, message: m.Presence) -> Iterable[e.Event]:
@@ -459,10 +418,7 @@ class Session:
             if self.state is State.GREETING:
                 raise Refused(message.code, message.text)
             return (e.ServerComplains(message.code, message.text),)
-        request = self._requests.pop(message.id, None)
-        if request is None:
-            raise PeerError(reason="an error answers nothing that was asked")
-        kind, name, msgid = request
+        kind, name, msgid = self._requests.answered(message.id, m.Error)
         wait = message.wait / 1000 or DEFAULT_WAIT
         if kind in (m.Send, m.Topic):
             return self._not_sent(msgid, message, wait)
@@ -485,7 +441,7 @@ class Session:
 
     def _not_joined(self, name: str, message: m.Error, wait: float) -> Iterable[e.Event]:
         room = self.rooms.get(name)
-        if room is None or room.stage is not Stage.JOINING:
+        if room is None or room.stage is not Stage.JOINING or room.request != message.id:
             return ()
         if message.code in MISMATCHES:
             raise LogMismatch(room=name, reason=message.text)

@@ -1,0 +1,81 @@
+"""The requests of one connection that wait for their one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from encchat import messages as m
+from encchat.errors import PeerError, UsageError
+
+#: Questions that wait for their answer at most; more than a person can ask.
+MAX_QUESTIONS = 1000
+
+#: What only asks, and is not asked again by itself after a connection was lost.
+QUESTIONS = frozenset({m.Read, m.Who, m.Rooms, m.Whois})
+#: Which message answers which request, if not an Error.
+ANSWERS: dict[type[Struct], type[Struct]] = {
+    m.Join: m.Joined,
+    m.Part: m.Done,
+    m.Send: m.Sent,
+    m.Topic: m.Sent,
+    m.Read: m.Page,
+    m.Who: m.Members,
+    m.Rooms: m.RoomList,
+    m.Whois: m.Profile,
+}
+
+RequestMessage: TypeAlias = m.Join | m.Part | m.Send | m.Topic | m.Read | m.Who | m.Rooms | m.Whois
+
+
+class TooManyRequests(UsageError):
+    """{count} requests wait for an answer of the server already. Wait for them."""
+
+
+class Request(NamedTuple):
+    """What was asked: the kind of message, and the room and msgid that it was about."""
+
+    kind: type[Struct]
+    room: str
+    msgid: bytes
+
+
+class Requests:
+    """Hands out ids, and knows what each answer must be. Ids are not used again soon, even when the
+    connection is another one."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._open: dict[int, Request] = {}
+
+    def new_id(self) -> int:
+        """An id for the next request."""
+        id, self._next = self._next, self._next % (2**32 - 1) + 1
+        return id
+
+    def put(self, message: RequestMessage) -> None:
+        """A request is sent.
+
+        :raises TooManyRequests: too many questions wait.
+        """
+        kind = type(message)
+        if len(self._open) >= MAX_QUESTIONS and kind in QUESTIONS:
+            raise TooManyRequests(count=MAX_QUESTIONS)
+        self._open[message.id] = Request(kind, getattr(message, "room", ""), getattr(message, "msgid", b""))
+
+    def answered(self, id: int, answer: type[Struct]) -> Request:
+        """The request that a message of the type ``answer`` answers; it is open no more.
+
+        :raises PeerError: nothing was asked that could be answered so.
+        """
+        request = self._open.pop(id, None)
+        if request is None or (answer is not m.Error and ANSWERS[request.kind] is not answer):
+            raise PeerError(reason=f"a {answer.__name__.lower()} message answers nothing that was asked")
+        return request
+
+    def drop(self) -> Iterator[int]:
+        """The connection is gone: forget all, and tell the ids of the questions among them."""
+        dropped, self._open = self._open, {}
+        return (id for id, request in dropped.items() if request.kind in QUESTIONS)
