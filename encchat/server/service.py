@@ -95,6 +95,8 @@ class ChatService(Service):
             opened.addCallbacks(
                 self._opened, self._not_opened, callbackArgs=(listener,), errbackArgs=(listener,)
             )
+        if self._failed:
+            self._give_up(self._failed[0])
 
     def startService(self) -> None:
         """The reactor is about to run."""
@@ -174,9 +176,11 @@ class ChatService(Service):
     def _not_opened(self, failure: Failure, listener: Listener) -> None:
         error = failure.value
         reason = getattr(getattr(error, "socketError", None), "strerror", None) or str(error)
-        raise CannotListen(
-            endpoint=listener.description, reason=reason, address=listener.description
-        ) from None
+        cannot = CannotListen(endpoint=listener.description, reason=reason)
+        self._failed.append(cannot)
+        if self._reactor.running:  # an endpoint that took its time
+            self.log.critical("{error}", error=str(cannot))
+            self._reactor.stop()
 
 
 def _reach(host: str | None, port: int | None) -> str:
