@@ -1,0 +1,320 @@
+"""One TLS 1.3 connection: OpenSSL on memory buffers, between a transport and a protocol.
+
+OpenSSL is driven directly rather than through Twisted's ``TLSMemoryBIOProtocol``, because a layer here has
+to look before it speaks (which group was chosen, whether the server is trusted, before our certificate is
+sent), to tell a closing message from a cut connection, and to say why the peer refused after our own side
+of the handshake was complete. It is also cheaper: in memory, on one core, a mutual handshake cost the
+server 1.0 ms instead of 1.4, and a write of 300 bytes 7 µs instead of 9, or 14 with Twisted's buffering.
+
+What ``CipherLayer`` promises (deadlines, back-pressure, closing) is not repeated here; what a certificate
+is worth is for the ``Judge``; which words there are is for ``words``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IProtocol, IReactorTime
+
+from encchat.ciphers.interfaces import ServerClaim, Trust
+from encchat.ciphers.layer import CipherLayer
+from encchat.ciphers.tls.contexts import GROUPS, PROTOCOL
+from encchat.ciphers.tls.failures import (
+    HandshakeTooLarge,
+    NotEncchat,
+    NothingInCommon,
+    Revoked,
+    TooManyKeyUpdates,
+)
+from encchat.ciphers.tls.hello import ENOUGH, Alert, is_hello_retry, plain_alert
+from encchat.ciphers.tls.judge import Judge
+from encchat.ciphers.tls.words import handshake_error, subject_of
+from encchat.core.identity import PeerIdentity
+from encchat.errors import EncchatError
+
+#: Bytes of plain text in the largest record (RFC 8446, section 5.1). OpenSSL's buffers keep the size that
+#: they once had, so nothing larger is ever put into them.
+RECORD = 16_384
+#: Bytes that a record is longer than its text, with some to spare.
+OVERHEAD = 256
+
+#: Bytes of a peer's whole handshake. OpenSSL takes at most 100 KiB of certificates itself.
+MAX_HANDSHAKE = 160 * 1024
+#: Answers to KeyUpdate for the life of a connection. An honest peer asks once in 2^24 records.
+MAX_ANSWERS = 64
+
+
+class TlsLayer(CipherLayer):
+    """What both sides have in common."""
+
+    def __init__(
+        self,
+        wrapped: IProtocol,
+        clock: IReactorTime,
+        context: SSL.Context,
+        judge: Judge,
+        live: set[TlsLayer],
+    ) -> None:
+        """``live`` holds the connections that there are: this one too, from its beginning to its end."""
+        super().__init__(wrapped, clock)
+        self._tls = SSL.Connection(context, None)
+        self._tls.set_app_data(judge)
+        self._judge = judge
+        self._live = live
+        self._done = False  # our side of the handshake is complete
+        self._first = b""
+        self._received = 0
+        self._answers = 0
+
+    def cut_if_revoked(self) -> None:
+        """End the connection if the peer's certificate is revoked by now."""
+        if self._judge.is_revoked():
+            leaf = self._judge.leaf
+            assert leaf is not None
+            self.fail(
+                Revoked(peer=self._judge.showing.peer, subject=subject_of(leaf), serial=leaf.serial_number)
+            )
+
+    def hintWhenCut(self) -> str:
+        """The peer may have said why in its log, or not speak TLS."""
+        return f"Does the {self._judge.showing.peer} speak TLS? Look into its log."
+
+    # --------------------------------------------------------------------- what CipherLayer asks for
+
+    def cipherStarted(self) -> None:
+        """Begin, and be counted."""
+        self._live.add(self)
+
+    def cipherReceived(self, data: bytes) -> None:
+        """Records, in any pieces."""
+        if len(self._first) < ENOUGH:
+            self._first += data[: ENOUGH - len(self._first)]
+        for piece in _pieces(data):
+            self._tls.bio_write(piece)
+            if not self._done:
+                self._received += len(piece)
+                self._shake()
+            if self._done:
+                self._read()
+            if not (self._usable() or self._lingering):
+                return
+
+    def cipherWrite(self, data: bytes) -> None:
+        """One write below, whatever the size."""
+        protected: list[bytes] = []
+        try:
+            for piece in _pieces(data):
+                self._tls.send(piece)
+                self._take(protected, len(piece) + OVERHEAD)
+        except SSL.Error as error:
+            raise self._words(error) from None
+        self._below.write(b"".join(protected))
+
+    def cipherFinish(self) -> bool:
+        """A close_notify, which the peer answers with its own."""
+        try:
+            self._tls.shutdown()
+        except SSL.Error as error:
+            raise self._words(error) from None
+        self._flush()
+        return True
+
+    def cipherEnded(self) -> None:
+        """Be counted no more."""
+        self._live.discard(self)
+
+    # ------------------------------------------------------------------------------- the handshake
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            if self._received > MAX_HANDSHAKE:
+                raise HandshakeTooLarge(
+                    peer=self._judge.showing.peer, what=f"more than {MAX_HANDSHAKE} bytes"
+                ) from None
+            self._answer()
+        except SSL.Error as error:
+            self._refuse(error)
+        else:
+            self._done = True
+            self._completed()
+
+    def _answer(self) -> None:
+        """Send what the handshake has to say next."""
+        self._flush()
+
+    def _completed(self) -> None:
+        """Our side of the handshake is complete."""
+        raise NotImplementedError  # abstract
+
+    def _identity(self) -> PeerIdentity:
+        identity = self._judge.identity(self._tls)
+        assert identity is not None, "a handshake without a judged certificate"
+        return identity
+
+    def _check_group(self) -> None:
+        if self._tls.get_group_name() not in GROUPS:
+            raise NothingInCommon(peer=self._judge.showing.peer, what="key exchange")
+
+    # --------------------------------------------------------------------------------- afterwards
+
+    def _read(self) -> None:
+        texts: list[bytes] = []
+        closed = False
+        try:
+            while True:
+                texts.append(self._tls.recv(RECORD))
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            closed = True
+        except SSL.Error as error:
+            self.deliver(b"".join(texts))
+            self._refuse(error)
+            return
+        answer = self._output()
+        if answer:  # OpenSSL answers a KeyUpdate with its own
+            self._answers += 1
+            if self._answers > MAX_ANSWERS:
+                raise TooManyKeyUpdates(peer=self._judge.showing.peer)
+            self._below.write(answer)
+        self.deliver(b"".join(texts))
+        if closed:
+            self.peerClosed()
+
+    # --------------------------------------------------------------------------- OpenSSL's buffers
+
+    def _refuse(self, error: SSL.Error) -> None:
+        """OpenSSL has given up: let its alert out, and say why."""
+        self._flush()
+        self.fail(self._words(error), gently=True)
+
+    def _words(self, error: SSL.Error) -> EncchatError:
+        if self._judge.refusal is not None:
+            return self._judge.refusal
+        queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+        reasons = [entry[2] for entry in queue]
+        return handshake_error(reasons, self._first, self._done, self._judge.showing)
+
+    def _flush(self) -> None:
+        output = self._output()
+        if output:
+            self._below.write(output)
+
+    def _output(self) -> bytes:
+        output: list[bytes] = []
+        try:
+            self._take(output, RECORD)
+        except SSL.WantReadError:  # there is nothing
+            return b""
+        return b"".join(output)
+
+    def _take(self, output: list[bytes], size: int) -> None:
+        while True:
+            output.append(self._tls.bio_read(size))
+            if len(output[-1]) < size:
+                return
+
+
+class ServerLayer(TlsLayer):
+    """The side that was connected to."""
+
+    _hello_judged = False
+
+    def cipherStarted(self) -> None:
+        """Wait for a hello."""
+        super().cipherStarted()
+        self._tls.set_accept_state()
+
+    def _answer(self) -> None:
+        """Look at what the hello led to before anything of it is sent."""
+        flight = self._output()
+        if not flight:
+            return
+        if not self._hello_judged and not is_hello_retry(flight):
+            self._hello_judged = True
+            try:
+                self._judge_hello()
+            except EncchatError as error:
+                spoken = Alert.HANDSHAKE_FAILURE
+                if isinstance(error, NotEncchat):
+                    spoken = Alert.NO_APPLICATION_PROTOCOL
+                self._below.write(plain_alert(spoken))
+                self.fail(error, gently=True)
+                return
+        self._below.write(flight)
+
+    def _judge_hello(self) -> None:
+        if self._judge.speaks_otherwise:
+            raise NotEncchat(peer=self._judge.showing.peer)
+        self._check_group()
+
+    def _completed(self) -> None:
+        self._flush()
+        if self._tls.get_alpn_proto_negotiated() != PROTOCOL:
+            # It offered none at all. TLS has no alert for that, and scanners need the handshake.
+            self.cipherFinish()
+            self.fail(NotEncchat(peer=self._judge.showing.peer), gently=True)
+        else:
+            self.established(PROTOCOL, self._identity())
+
+
+class ClientLayer(TlsLayer):
+    """The side that connects."""
+
+    def __init__(
+        self,
+        wrapped: IProtocol,
+        clock: IReactorTime,
+        context: SSL.Context,
+        judge: Judge,
+        live: set[TlsLayer],
+        *,
+        server_name: bytes | None,
+        trust: Trust,
+    ) -> None:
+        super().__init__(wrapped, clock, context, judge, live)
+        self._trust = trust
+        if server_name is not None:
+            self._tls.set_tlsext_host_name(server_name)
+
+    def cipherStarted(self) -> None:
+        """Send the hello."""
+        super().cipherStarted()
+        self._tls.set_connect_state()
+        self._shake()
+
+    def _completed(self) -> None:
+        """The server has proved its key, and our certificate still waits in OpenSSL's buffer: it is sent
+        when everything about the server is as it should be. Until then it only gets an alert."""
+        try:
+            identity = self._identity()
+            self._check_group()
+            if self._tls.get_alpn_proto_negotiated() != PROTOCOL:
+                raise NotEncchat(peer=self._judge.showing.peer)
+            self._trust(self._claim(identity))
+        except EncchatError as error:
+            self._below.write(plain_alert(Alert.CERTIFICATE_UNKNOWN))
+            self.fail(error, gently=True)
+            return
+        self._flush()
+        self.established(PROTOCOL, identity)
+
+    def _claim(self, identity: PeerIdentity) -> ServerClaim:
+        pinned = self._judge.showing.pinned
+        return ServerClaim(
+            profile="tls-pin" if pinned else "tls-ca",
+            fingerprint=identity.fingerprint,
+            vouched=not pinned,
+            summary=identity.summary,
+        )
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    if 0 < len(data) <= RECORD:  # nearly always
+        yield data
+        return
+    for start in range(0, len(data), RECORD):
+        yield data[start : start + RECORD]
