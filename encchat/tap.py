@@ -157,5 +157,6 @@ def _data_directory(config: Config) -> Path:
 
 
 def _give_up(error: EncchatError) -> NoReturn:
-    sys.stderr.write(f"encchat: {error}\n")
+    stderr = sys.__stderr__ or sys.stderr  # twistd makes sys.stderr a log
+    stderr.write(f"encchat: {error}\n")
     raise SystemExit(error.exit_code)

@@ -1,0 +1,124 @@
+"""The real service: what it says at start, how it ends, what it makes of wrong options."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+
+from tests.process.harness import ROOT, TWISTD, Child, ProcessCase
+
+
+class Starting(ProcessCase):
+    """Start-up and the end."""
+
+    async def test_says_where_it_listens_and_ends_cleanly(self) -> None:
+        service = await self.serve("--motd", "Be kind.")
+        line = await service.line("listening on")
+        self.assertIn(f"listening on 127.0.0.1:{service.port} with rsa, SHA256:", line)
+        self.assertIn(f"--port tcp:{service.port} opens it to the network", line)
+        self.assertRegex(service.listener()["fingerprint"], r"\ASHA256:[A-Za-z0-9+/]{43}\Z")
+        await service.stop()
+        self.assertEqual(service.err, [])
+
+    async def test_keeps_its_key_to_itself_and_for_ever(self) -> None:
+        first = await self.serve()
+        fingerprint = first.listener()["fingerprint"]
+        await first.stop()
+        second = await self.serve()
+        self.assertEqual(second.listener()["fingerprint"], fingerprint)
+        data = self.home / "server"
+        self.assertEqual(stat.S_IMODE(data.stat().st_mode), 0o700)
+        for file in data.rglob("*.pem"):
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600, file)
+
+    async def test_hangup_reads_the_members_again(self) -> None:
+        members = self.home / "members"
+        members.write_text("alice\n")
+        service = await self.serve("--access", "members", "--members", str(members))
+        service.signal(signal.SIGHUP)
+        await service.line("configuration read again")
+        members.write_text("a b c d\n")
+        service.signal(signal.SIGHUP)
+        self.assertIn("line 1", await service.line("the members stay as they were"))
+
+    async def test_two_ciphers_side_by_side(self) -> None:
+        service = await self.serve(
+            *("--cipher", "rsa", "--port", "tcp:0:interface=127.0.0.1"),
+            *("--cipher", "tls:trust=pin", "--port", "tcp:0:interface=127.0.0.1"),
+            listeners=2,
+        )
+        self.assertEqual([service.listener(n)["cipher"] for n in (0, 1)], ["rsa", "tls"])
+        self.assertNotEqual(service.listener(0)["fingerprint"], service.listener(1)["fingerprint"])
+
+    async def test_a_file_of_options(self) -> None:
+        config = self.home / "encchat.toml"
+        config.write_text('port = "tcp:0:interface=127.0.0.1"\nannounce = true\ndata = "elsewhere"\n')
+        service = await self.serve("--config", str(config))
+        self.assertTrue((self.home / "server").is_dir(), "flags win over the file")
+        self.assertFalse((self.home / "elsewhere").exists())
+        await service.stop()
+
+
+class Mistakes(ProcessCase):
+    """One sentence that says what to do, exit code 2 or 78, no traceback."""
+
+    def twistd(self, *options: str) -> Child:
+        return self.spawn([*TWISTD, "encchat", *options])
+
+    async def check(self, code: int, word: str, *options: str) -> None:
+        child = self.twistd("--data", str(self.home / "data"), *options)
+        self.assertEqual(await child.end(), code, child.report())
+        self.assertEqual(len(child.err), 1, child.report())
+        self.assertTrue(child.err[0].startswith("encchat: "), child.err)
+        self.assertIn(word, child.err[0])
+
+    async def test_usage(self) -> None:
+        for word, *options in (
+            ("nope", "--cipher", "nope"),
+            ("colour", "--cipher", "rsa:colour=red"),
+            ("tcp:x", "--port", "tcp:x"),
+            ("its own --port", "--cipher", "rsa", "--cipher", "rsa"),
+            ("--bogus", "--bogus"),
+            ("whole number", "--rate", "fast"),
+        ):
+            await self.check(2, word, *options)
+
+    async def test_configuration(self) -> None:
+        wrong = self.home / "wrong.toml"
+        wrong.write_text("port = [")
+        for word, *options in (
+            ("/no/such/file", "--config", "/no/such/file"),
+            ("not TOML", "--config", str(wrong)),
+            ("/no/such/file", "--access", "members", "--members", "/no/such/file"),
+            ("--data", "--data", "/proc/nowhere"),
+        ):
+            await self.check(78, word, *options)
+
+    async def test_a_port_in_use(self) -> None:
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port = taken.getsockname()[1]
+        await self.check(78, "in use", "--port", f"tcp:{port}:interface=127.0.0.1")
+
+    async def test_a_key_that_others_can_read(self) -> None:
+        service = await self.serve(data="data")
+        await service.stop()
+        (key,) = (self.home / "data").rglob("rsa-identity.pem")
+        os.chmod(key, 0o644)
+        await self.check(78, "chmod", "--port", "tcp:0:interface=127.0.0.1")
+
+    async def test_help(self) -> None:
+        child = self.twistd("--help-ciphers")
+        self.assertEqual(await child.end(), 0)
+        self.assertTrue(any(line.startswith("rsa: ") for line in child.out))
+        child = self.twistd("--help")
+        self.assertEqual(await child.end(), 0)
+        for option in ("--cipher", "--port", "--data", "--motd", "--access", "--members", "--config"):
+            self.assertTrue(any(option in line for line in child.out), option)
+
+    def test_the_checkout_is_what_runs(self) -> None:
+        import encchat
+
+        self.assertEqual(os.path.dirname(os.path.dirname(encchat.__file__)), str(ROOT))
