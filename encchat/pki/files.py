@@ -124,6 +124,11 @@ def read_private_key(path: Path, passphrase: bytes | None = None, hint: str = ""
     """
     data = read_bytes(path, hint)
     check_private(path)
+    return load_private_key(data, path, passphrase)
+
+
+def load_private_key(data: bytes, path: Path, passphrase: bytes | None = None) -> PrivateKey:
+    """The private key in ``data``, which came from ``path``; raises as :func:`read_private_key`."""
     if b"ENCRYPTED" not in data:
         passphrase = None
     elif passphrase is None:

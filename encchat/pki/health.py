@@ -39,6 +39,26 @@ class Finding:
     #: The command, or what else mends it; empty when there is nothing to mend.
     fix: str = ""
 
+    @classmethod
+    def ok(cls, check: str, text: str) -> Finding:
+        """Something that is well."""
+        return cls(Severity.OK, check, text)
+
+    @classmethod
+    def note(cls, check: str, text: str, fix: str = "") -> Finding:
+        """Something that a person may want to know."""
+        return cls(Severity.NOTE, check, text, fix)
+
+    @classmethod
+    def warning(cls, check: str, text: str, fix: str = "") -> Finding:
+        """Something that will go wrong."""
+        return cls(Severity.WARNING, check, text, fix)
+
+    @classmethod
+    def error(cls, check: str, text: str, fix: str = "") -> Finding:
+        """Something that is wrong."""
+        return cls(Severity.ERROR, check, text, fix)
+
 
 def worst(findings: Iterable[Finding]) -> Severity:
     """The severity of the worst finding; ``OK`` if there are none."""
@@ -59,9 +79,9 @@ def look_at_certificate(
     check = "certificate-expiry"
     if now < begins:
         text = f"{what} is not valid before {stamp(begins)}: it is {stamp(now)} on this machine"
-        return Finding(Severity.ERROR, check, f"{text}.", "Set this machine's clock.")
+        return Finding.error(check, f"{text}.", "Set this machine's clock.")
     if now >= ends:
-        return Finding(Severity.ERROR, check, f"{what} expired {days(now - ends)} ago, {stamp(ends)}.", fix)
+        return Finding.error(check, f"{what} expired {days(now - ends)} ago, {stamp(ends)}.", fix)
     severity = Severity.WARNING if ends - now <= CERTIFICATE_WARNING else Severity.OK
     text = f"{what} expires in {days(ends - now)}, {stamp(ends)}."
     return Finding(severity, check, text, fix if severity else "")
@@ -73,15 +93,15 @@ def look_at_crl(
     """Whether a revocation list is in force now, and a week from now. Past its end nobody gets in."""
     begins, ends, check = crl.last_update_utc, crl.next_update_utc, "crl-age"
     if ends is None:
-        return Finding(Severity.ERROR, check, f"{what} does not say until when it holds.", fix)
+        return Finding.error(check, f"{what} does not say until when it holds.", fix)
     if now < begins:
         text = f"{what} is not valid before {stamp(begins)}: it is {stamp(now)} on this machine"
-        return Finding(Severity.ERROR, check, f"{text}.", "Set this machine's clock.")
+        return Finding.error(check, f"{text}.", "Set this machine's clock.")
     if now >= ends:
         text = (
             f"{what} expired {days(now - ends)} ago, {stamp(ends)}: everybody is refused until it is renewed."
         )
-        return Finding(Severity.ERROR, check, text, fix)
+        return Finding.error(check, text, fix)
     severity = Severity.WARNING if ends - now <= CRL_WARNING else Severity.OK
     text = f"{what} must be renewed within {days(ends - now)}, by {stamp(ends)}."
     return Finding(severity, check, text, fix if severity else "")

@@ -14,6 +14,7 @@ import idna
 from cryptography import x509
 
 from encchat.errors import UsageError
+from encchat.text import clean_line
 
 #: Characters of the longest DNS name (RFC 1035, section 2.3.4).
 MAX_HOST = 253
@@ -57,6 +58,17 @@ def parse_host(text: str, *, wildcard: bool = False) -> Host:
         return Host(_dns_name(text, wildcard))
     except ValueError as error:
         raise BadHost(host=text, why=str(error)) from None
+
+
+def hosts_of(certificate: x509.Certificate) -> list[str]:
+    """The hosts that a certificate is for, in words: as it says, which is from outside. The common name
+    is none of them."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return []
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [clean_line(str(host)) for host in (*names.get_values_for_type(x509.DNSName), *addresses)]
 
 
 def _dns_name(text: str, wildcard: bool) -> str:

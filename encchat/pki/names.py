@@ -13,6 +13,7 @@ from cryptography import x509
 
 from encchat.core.names import MAX_NAME, BadName, Name, parse_name
 from encchat.errors import RefusedError
+from encchat.text import clean_line
 
 SCHEME = "encchat:"
 #: Characters of the longest URI: each character of a name is at most four bytes, each byte ``%XX``.
@@ -77,3 +78,11 @@ def file_stem(name: Name) -> str:
     """What a user's files are called, without ``.pem`` or ``.key``: the same for the same name, however
     it is written. A name cannot contain '%', so that a user called ``server`` takes nobody's file."""
     return f"user%{name.key}" if name.key in RESERVED_STEMS else name.key
+
+
+def name_of(name: x509.Name) -> str:
+    """A subject or issuer for people, as RFC 4514 writes it: from outside, and proof of nothing."""
+    try:
+        return clean_line(name.rfc4514_string(), 80) or "no name"
+    except ValueError:  # it is parsed as late as this, and may hold anything
+        return "an unreadable name"

@@ -13,7 +13,7 @@ from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 
 from encchat.errors import RefusedError
-from encchat.pki.hosts import parse_host
+from encchat.pki.hosts import hosts_of, parse_host
 from encchat.text import clean_line
 
 
@@ -56,12 +56,4 @@ class HostCheck:
 
 def _names(certificate: x509.Certificate) -> str:
     """The hosts that a certificate is for, for people."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        hosts = [
-            *names.get_values_for_type(x509.DNSName),
-            *map(str, names.get_values_for_type(x509.IPAddress)),
-        ]
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        hosts = []
-    return clean_line(", ".join(hosts[:5]), 200) or "no host"
+    return clean_line(", ".join(hosts_of(certificate)[:5]), 200) or "no host"

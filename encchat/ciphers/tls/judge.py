@@ -18,10 +18,10 @@ from twisted.logger import Logger
 
 from encchat.ciphers.tls.failures import CertificateRefused, Revoked
 from encchat.ciphers.tls.hosts import HostCheck
-from encchat.ciphers.tls.words import Showing, name_of, subject_of, verify_error
+from encchat.ciphers.tls.words import Showing, subject_of, verify_error
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError
-from encchat.pki.names import user_of
+from encchat.pki.names import name_of, user_of
 from encchat.pki.profiles import Role, check_role, check_strength, fingerprint_of
 
 #: Serial numbers by issuer, which is its name as DER: what revocation lists say.
@@ -87,7 +87,7 @@ class Judge:
             fingerprint=fingerprint_of(self.leaf),
             vouched_name=self.vouched_name(),
             cipher="tls",
-            summary=f"{self.described()}, {key_words(self.leaf)} key; {session_words(connection)}",
+            summary=f"{self.described()}, {key_words(self.leaf)} key; {', '.join(agreement(connection))}",
         )
 
     def vouched_name(self) -> str | None:
@@ -162,11 +162,7 @@ def key_words(certificate: x509.Certificate) -> str:
     return type(key).__name__.removesuffix("PublicKey")
 
 
-def session_words(connection: SSL.Connection) -> str:
-    """What a handshake agreed on, for people: ``TLSv1.3, X25519MLKEM768, TLS_AES_256_GCM_SHA384``."""
-    agreed = (
-        connection.get_protocol_version_name(),
-        connection.get_group_name(),
-        connection.get_cipher_name(),
-    )
-    return ", ".join(filter(None, agreed))
+def agreement(connection: SSL.Connection) -> tuple[str, str, str]:
+    """What a handshake agreed on: ``TLSv1.3``, ``X25519MLKEM768`` and ``TLS_AES_256_GCM_SHA384``."""
+    group, cipher = connection.get_group_name(), connection.get_cipher_name()
+    return connection.get_protocol_version_name(), group or "no group", cipher or "no cipher"

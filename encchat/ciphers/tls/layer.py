@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocol, IReactorTime
 
@@ -28,7 +29,7 @@ from encchat.ciphers.tls.failures import (
     TooManyKeyUpdates,
 )
 from encchat.ciphers.tls.hello import ENOUGH, Alert, is_hello_retry, plain_alert
-from encchat.ciphers.tls.judge import Judge
+from encchat.ciphers.tls.judge import Judge, agreement
 from encchat.ciphers.tls.words import handshake_error, subject_of
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError
@@ -75,6 +76,16 @@ class TlsLayer(CipherLayer):
             self.fail(
                 Revoked(peer=self._judge.showing.peer, subject=subject_of(leaf), serial=leaf.serial_number)
             )
+
+    @property
+    def agreed(self) -> tuple[str, str, str]:
+        """Version, group and cipher suite, after the handshake."""
+        return agreement(self._tls)
+
+    @property
+    def peer_certificate(self) -> x509.Certificate | None:
+        """The certificate whose key the peer has proved, after the handshake."""
+        return self._judge.leaf
 
     def hintWhenCut(self) -> str:
         """The peer may have said why in its log, or not speak TLS."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 
 from encchat.ciphers.tls.pin import pin_paths
-from encchat.ciphers.tls.words import Showing, name_of
+from encchat.ciphers.tls.words import Showing
 from encchat.core.names import parse_name
 from encchat.errors import ConfigError
 from encchat.pki.files import (
@@ -26,7 +26,7 @@ from encchat.pki.files import (
     read_private_key,
 )
 from encchat.pki.health import Finding, Severity, look_at_certificate, look_at_crl
-from encchat.pki.names import NoUserInCertificate, file_stem, user_of
+from encchat.pki.names import NoUserInCertificate, file_stem, name_of, user_of
 from encchat.pki.profiles import (
     Role,
     WeakCertificate,

@@ -44,8 +44,8 @@ from encchat.ciphers.tls.failures import (
 from encchat.ciphers.tls.hello import foreign, version
 from encchat.errors import EncchatError
 from encchat.pki.health import stamp
+from encchat.pki.names import name_of
 from encchat.pki.profiles import WeakCertificate
-from encchat.text import clean_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,6 @@ def verify_error(number: int, certificate: x509.Certificate, depth: int, showing
 def subject_of(certificate: x509.Certificate) -> str:
     """Whose certificate it says it is, for people; at most 80 characters."""
     return name_of(certificate.subject)
-
-
-def name_of(name: x509.Name) -> str:
-    """A distinguished name for people; at most 80 characters."""
-    try:
-        return clean_line(name.rfc4514_string(), 80) or "no name"
-    except ValueError:  # parsed as late as this: it may hold anything
-        return "an unreadable name"
 
 
 _FROM_SERVER: dict[str, type[ServerRefusedUs]] = {
