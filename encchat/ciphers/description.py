@@ -2,7 +2,8 @@
 
 The syntax is that of Twisted's endpoint strings without positional arguments: parts are separated by
 ``:``, a value begins behind the first ``=``, and a backslash takes the meaning from the character that
-follows. ``twisted.internet.endpoints.quoteStringArgument`` quotes a value for it.
+follows. A value that ``twisted.internet.endpoints.quoteStringArgument`` has quoted is read as it was;
+importing that module here would import OpenSSL too, only to add backslashes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-
-from twisted.internet.endpoints import quoteStringArgument
 
 from encchat.errors import UsageError
 
@@ -30,8 +29,8 @@ class Description:
 
     def __str__(self) -> str:
         """The description that :func:`parse_description` reads as this one."""
-        pairs = (f":{_quote(name)}={quoteStringArgument(value)}" for name, value in self.arguments.items())
-        return _quote(self.name) + "".join(pairs)
+        pairs = (f":{_quoted(name, '=')}={_quoted(value)}" for name, value in self.arguments.items())
+        return _quoted(self.name, "=") + "".join(pairs)
 
 
 def parse_description(text: str) -> Description:
@@ -87,5 +86,7 @@ def _part(name: str | None, part: list[str]) -> tuple[str, str | None]:
     return (text, None) if name is None else (name, text)
 
 
-def _quote(name: str) -> str:
-    return str(quoteStringArgument(name)).replace("=", "\\=")
+def _quoted(text: str, also: str = "") -> str:
+    for special in "\\:" + also:
+        text = text.replace(special, "\\" + special)
+    return text

@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -153,6 +153,8 @@ class Harness(_Case):
     sizes: ClassVar[tuple[int, ...]] = (0, 1, 65536, 1 << 20)
     #: How many examples each property test tries.
     examples: ClassVar[int] = 15
+    #: Whether a failing example is made as small as possible, which can take minutes.
+    shrink: ClassVar[bool] = True
     #: How many bytes a client may send before it was asked to trust; None: any, but not who it is.
     max_sent_before_trust: ClassVar[int | None] = None
 
@@ -313,6 +315,7 @@ class Harness(_Case):
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if self.shrink else [])],
         )(given(**strategies)(example))
         tried()
 

@@ -218,11 +218,13 @@ class StreamContract(Harness):
         for start in range(0, len(data), 1000):
             session.client.secure_transport.write(data[start : start + 1000])
         self.flush(session)
+        deliveries = 1
+        self.assertEqual(session.server.events.count("dataReceived"), deliveries)
         while len(session.server.received) < len(data):
-            before = len(session.server.received)
             session.server.secure_transport.resumeProducing()
             self.flush(session)
-            self.assertGreater(len(session.server.received), before, "it resumed, and nothing came")
+            deliveries += 1
+            self.assertEqual(session.server.events.count("dataReceived"), deliveries, "one for each resume")
         self.assertEqual(session.server.received, data)
 
         session = self.secured(server=Blinking())
