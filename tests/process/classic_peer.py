@@ -1,4 +1,4 @@
-"""What the classroom script does, with its sockets, its threads and the ``rsa`` package, but without questions.
+"""What the classroom script does, with its sockets, threads and the ``rsa`` package, but without questions.
 
     python -m tests.process.classic_peer 1 PORT     the script's answer 1: listen (0: on any free port)
     python -m tests.process.classic_peer 2 PORT     its answer 2: connect

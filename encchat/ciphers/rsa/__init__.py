@@ -8,7 +8,7 @@ and ``classic`` are the pure transforms; ``keys`` holds the identity and makes k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -19,9 +19,9 @@ from encchat.ciphers.interfaces import Argument, IClientCipher, IServerCipher, P
 from encchat.ciphers.layer import CipherFactory, CipherLayer
 from encchat.ciphers.rsa import classic
 from encchat.ciphers.rsa.hrsa1 import ServerKeys
-from encchat.ciphers.rsa.keys import KeyPool, RotatingKey, load_or_make_identity
+from encchat.ciphers.rsa.keys import KeyPool, RotatingKey, load_or_make_identity, make_record_key
 from encchat.ciphers.rsa.layer import Classic, RsaClassicClientLayer, RsaClientLayer, RsaServerLayer
-from encchat.ciphers.rsa.primitives import IDENTITY_BITS, fingerprint_of
+from encchat.ciphers.rsa.primitives import IDENTITY_BITS, RECORD_BITS, fingerprint_of
 from encchat.core.identity import PeerIdentity
 from encchat.errors import UsageError
 
@@ -40,13 +40,19 @@ IDENTITY_FILE = "rsa-identity.pem"
 
 
 class _Rsa:
-    """What both sides have in common: the identity, and when keys are made."""
+    """What both sides have in common: the identity, and when keys are made.
+
+    :param make: makes the keys that live in memory only, of 2048 bits.
+    """
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, place: Place, mode: Classic) -> None:
+    def __init__(
+        self, place: Place, mode: Classic, make: Callable[[], RSAPrivateKey] = make_record_key
+    ) -> None:
         self._place = place
         self._mode = mode
+        self._make = make
         self._reactor: object | None = None
         self._identity_key: RSAPrivateKey | None = None
         self._classic_key: RSAPrivateKey | None = None
@@ -57,9 +63,7 @@ class _Rsa:
         if self._mode is Classic.ONLY:
             assert self._classic_key is not None, "identity before prepare"
             shown = classic.key_fingerprint(self._classic_key.public_key())
-            summary = (
-                f"rsa, classic profile, RSA-{classic.OUR_BITS} key {shown} of this run, not authenticated"
-            )
+            summary = f"rsa, classic profile, RSA-{RECORD_BITS} key {shown} of this run, not authenticated"
             return PeerIdentity(shown, None, "rsa", summary, authenticated=False)
         assert self._identity_key is not None, "identity before prepare"
         own = fingerprint_of(self._identity_key.public_key())
@@ -90,9 +94,11 @@ class _Rsa:
 class RsaServer(_Rsa):
     """The rsa cipher of a service."""
 
-    def __init__(self, place: Place, mode: Classic) -> None:
-        super().__init__(place, mode)
-        self._record_key = RotatingKey()
+    def __init__(
+        self, place: Place, mode: Classic, make: Callable[[], RSAPrivateKey] = make_record_key
+    ) -> None:
+        super().__init__(place, mode, make)
+        self._record_key = RotatingKey(make=make)
         if mode is Classic.YES:
             self.notes = (
                 "rsa: classroom scripts may come in as guests, whom nobody can authenticate; "
@@ -105,7 +111,7 @@ class RsaServer(_Rsa):
         """Also make the first record key, and the one that classic peers get."""
         super().prepare()
         if self._classic_key is None:
-            self._classic_key = classic.make_key()
+            self._classic_key = self._make()
         if self._mode is not Classic.ONLY:
             self._record_key.prepare()
 
@@ -135,9 +141,11 @@ class RsaServer(_Rsa):
 class RsaClient(_Rsa):
     """The rsa cipher of a client's profile."""
 
-    def __init__(self, place: Place, mode: Classic) -> None:
-        super().__init__(place, mode)
-        self._record_keys = KeyPool()
+    def __init__(
+        self, place: Place, mode: Classic, make: Callable[[], RSAPrivateKey] = make_record_key
+    ) -> None:
+        super().__init__(place, mode, make)
+        self._record_keys = KeyPool(make=make)
 
     def prepare(self) -> None:
         """Also make the first record key, or the key that a classic server gets."""
@@ -145,7 +153,7 @@ class RsaClient(_Rsa):
         if self._mode is not Classic.ONLY:
             self._record_keys.prepare()
         elif self._classic_key is None:
-            self._classic_key = classic.make_key()
+            self._classic_key = self._make()
 
     def start(self, reactor: object) -> None:
         """Make record keys ahead."""

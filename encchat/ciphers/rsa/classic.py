@@ -32,8 +32,6 @@ PEM_LIMIT = 1024
 MIN_BITS, MAX_BITS = 1024, 4096
 #: Above it an exponent only makes our encryption slow; everyone uses 65537.
 MAX_EXPONENT = 2**31 - 1
-#: Bits of our own key for this profile.
-OUR_BITS = 2048
 #: Bytes of a block that PKCS#1 v1.5 needs for itself.
 OVERHEAD = 11
 
@@ -65,11 +63,6 @@ class ShownKey:
     def room(self) -> int:
         """Bytes of text that one block holds."""
         return self.size - OVERHEAD
-
-
-def make_key() -> openssl_rsa.RSAPrivateKey:
-    """A key of our own for this profile; it takes about 30 ms and is never written to a file."""
-    return openssl_rsa.generate_private_key(65537, OUR_BITS)
 
 
 def pem(key: openssl_rsa.RSAPublicKey) -> bytes:
