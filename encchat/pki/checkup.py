@@ -18,7 +18,7 @@ from encchat.errors import EncchatError
 from encchat.pki import files
 from encchat.pki.health import Finding, look_at_certificate, look_at_crl, stamp
 from encchat.pki.hosts import hosts_of
-from encchat.pki.names import name_of, user_of
+from encchat.pki.names import issuer_of, subject_of, user_of
 from encchat.pki.profiles import Role, check_role, check_strength, fingerprint_of, spki
 
 
@@ -105,7 +105,7 @@ class Checkup:
         except EncchatError:
             pass  # reading it says the same
         try:
-            key = files.load_private_key(files.read_bytes(path), path)
+            key = files.load_private_key(files.read_bytes(path, "It was made with the certificate."), path)
         except files.KeyEncrypted:
             text = f"The key {path} is protected by a passphrase, and nobody is there to type it."
             yield Finding.error(check, text, f"(umask 077; openssl pkey -in {path} -out NEW.key)")
@@ -133,7 +133,7 @@ class Checkup:
             yield Finding.error("authority", str(error), fix)
             return
         for authority in self._authorities:
-            what = f"The authority {name_of(authority.subject)} in {path}"
+            what = f"The authority {subject_of(authority)} in {path}"
             fix = "Make a new authority in another directory: encchat-admin ca init"
             yield look_at_certificate(authority, what, self.now, fix=fix)
             if not _signs_certificates(authority):
@@ -146,20 +146,20 @@ class Checkup:
         path, top = self.files.certificate, self._chain[-1]
         for below, above in zip(self._chain, self._chain[1:], strict=False):
             if not _signed(below, above):
-                names = f"{name_of(above.subject)} did not sign {name_of(below.subject)}"
+                names = f"{subject_of(above)} did not sign {subject_of(below)}"
                 text = f"{path} is out of order: {names} before it."
                 yield Finding.error("chain", text, "Put each certificate's signer behind it.")
                 return
         namesakes = [each for each in self._authorities if each.subject == top.issuer]
         if any(_signed(top, each) for each in namesakes):
-            yield Finding.ok("chain", f"{path} is signed by {name_of(top.issuer)} in {self._where}.")
+            yield Finding.ok("chain", f"{path} is signed by {issuer_of(top)} in {self._where}.")
         elif namesakes:
-            signer = name_of(top.issuer)
+            signer = issuer_of(top)
             text = f"{path} names {signer} as its signer, but the one in {self._where} did not sign it."
             yield Finding.error("chain", text, "Copy ca.pem and the certificate from the same place.")
         elif self._authorities:
             text = (
-                f"{path} is signed by {name_of(top.issuer)}, who is not in {self._where}: that is right "
+                f"{path} is signed by {issuer_of(top)}, who is not in {self._where}: that is right "
                 "only if the other side trusts another authority than this one."
             )
             yield Finding.note("chain", text)
@@ -178,7 +178,7 @@ class Checkup:
             yield Finding.error(check, str(error), "encchat-admin ca crl, and copy crl.pem here.")
             return
         for crl in self._crls:
-            what = f"The revocation list of {name_of(crl.issuer)} in {path}"
+            what = f"The revocation list of {issuer_of(crl)} in {path}"
             yield look_at_crl(crl, what, self.now, fix="encchat-admin ca crl, and copy crl.pem here.")
             if self._authorities and not any(_signed_crl(crl, each) for each in self._authorities):
                 text = f"{what} was not signed by an authority in {self._where}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,16 @@ PrivateKey = (
 )
 
 _Read = TypeVar("_Read")
+
+_SERIAL = attrgetter("serial_number")
+#: What cryptography raises for parts of a certificate that it cannot read.
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class FileMissing(ConfigError):
@@ -68,15 +79,19 @@ def read_bytes(path: Path, hint: str = "", limit: int = MAX_FILE) -> bytes:
 
 
 def read_certificates(path: Path, hint: str = "") -> list[x509.Certificate]:
-    """The certificates of a PEM file, in their order: at least one.
+    """The certificates of a PEM file, in their order: at least one. They are well-formed all through, so
+    that looking at them later raises nothing.
 
     :raises FileMissing: the file is not there.
     :raises FileUnusable: it holds no certificate, or something malformed.
     """
     data = read_bytes(path, hint)
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+        certificates = x509.load_pem_x509_certificates(data)
+        for each in certificates:  # whose parts are parsed when they are asked for
+            _ = each.subject, each.issuer, each.public_key(), each.signature_hash_algorithm, each.extensions
+        return certificates
+    except _MALFORMED as error:
         raise FileUnusable(path=str(path), why=f"it holds no PEM certificate ({_brief(error)})") from None
 
 
@@ -92,8 +107,11 @@ def read_crls(path: Path, hint: str = "") -> list[x509.CertificateRevocationList
     try:
         if not blocks:
             raise ValueError("no BEGIN X509 CRL")
-        return [x509.load_pem_x509_crl(block) for block in blocks]
-    except ValueError as error:
+        crls = [x509.load_pem_x509_crl(block) for block in blocks]
+        for crl in crls:
+            _ = crl.issuer, crl.signature_hash_algorithm, crl.extensions, [*map(_SERIAL, crl)]
+        return crls
+    except _MALFORMED as error:
         raise FileUnusable(path=str(path), why=f"it holds no PEM revocation list ({_brief(error)})") from None
 
 

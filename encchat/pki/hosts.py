@@ -72,19 +72,19 @@ def hosts_of(certificate: x509.Certificate) -> list[str]:
 
 
 def _dns_name(text: str, wildcard: bool) -> str:
-    name = text.removesuffix(".")
-    star = "*." if name.startswith("*.") else ""
-    name = name[len(star) :]
+    star = "*." if text.startswith("*.") else ""
+    name = text[len(star) :]
     if re.search(r":[0-9]+\Z", text):
         raise ValueError("it has a port, which does not belong into a certificate")
-    if star and (not wildcard or "." not in name):
-        raise ValueError("'*' cannot stand here")
-    if not name:
+    if name in {"", "."}:
         raise ValueError("it is empty")
     try:
         ascii_name = idna.encode(name, uts46=True, std3_rules=True).decode("ascii").lower()
+        ascii_name = ascii_name.removesuffix(".")  # written so, it is the same name
     except UnicodeError as error:  # idna.IDNAError is one
         raise ValueError(str(error).rstrip(".")) from None
+    if star and (not wildcard or "." not in ascii_name):
+        raise ValueError("'*' cannot stand here")
     if ascii_name.rpartition(".")[2].isdigit():
         raise ValueError("it looks like an address, but is none")
     if len(star + ascii_name) > MAX_HOST:

@@ -7,6 +7,7 @@ certificate is ASCII (RFC 5280, section 4.2.1.6). The common name is for people 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
 
 from cryptography import x509
@@ -80,9 +81,18 @@ def file_stem(name: Name) -> str:
     return f"user%{name.key}" if name.key in RESERVED_STEMS else name.key
 
 
-def name_of(name: x509.Name) -> str:
-    """A subject or issuer for people, as RFC 4514 writes it: from outside, and proof of nothing."""
-    try:
-        return clean_line(name.rfc4514_string(), 80) or "no name"
-    except ValueError:  # it is parsed as late as this, and may hold anything
+def subject_of(certificate: x509.Certificate) -> str:
+    """Whose certificate it says it is, for people, in at most 80 characters; proof of nothing."""
+    return _words(lambda: certificate.subject)
+
+
+def issuer_of(signed: x509.Certificate | x509.CertificateRevocationList) -> str:
+    """Who it says has signed it; as :func:`subject_of`."""
+    return _words(lambda: signed.issuer)
+
+
+def _words(name: Callable[[], x509.Name]) -> str:
+    try:  # names are parsed as late as this, and may hold anything
+        return clean_line(name().rfc4514_string(), 80) or "no name"
+    except (ValueError, TypeError):
         return "an unreadable name"

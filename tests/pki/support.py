@@ -6,9 +6,12 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from encchat.core.names import parse_name
 from encchat.pki import authority, build
@@ -71,17 +74,15 @@ def issue_server(store: Store, signer: Signer, *hosts: str, now: datetime = NOW)
 
 
 def certificate_with(
-    *extensions: x509.ExtensionType, key: object = None, now: datetime = NOW
+    *extensions: x509.ExtensionType, key: Any = None, now: datetime = NOW, name: str = "odd", times: int = 1
 ) -> x509.Certificate:
-    """A self-signed certificate with just these extensions."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-
+    """A self-signed certificate with just these extensions. ``name`` stands in it so many ``times``."""
     signing = key if key is not None else ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "odd")])
+    whose = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] * times)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(whose)
+        .issuer_name(whose)
         .public_key(signing.public_key())
         .serial_number(1)
         .not_valid_before(now)
@@ -90,3 +91,9 @@ def certificate_with(
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(signing, SHA256())
+
+
+def malformed(tag: bytes) -> x509.Certificate:
+    """A certificate whose names have the ASN.1 ``tag`` and are no text of that kind."""
+    der = certificate_with().public_bytes(Encoding.DER)
+    return x509.load_der_x509_certificate(der.replace(b"\x0c\x03odd", tag + b"\x03\xff\xfe\xfd"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, x25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.pki import authority, build, files
-from tests.pki.support import NOW, new_authority
+from tests.pki.support import NOW, certificate_with, malformed, new_authority
 
 
 class ReadTests(SynchronousTestCase):
@@ -68,6 +69,13 @@ class ReadTests(SynchronousTestCase):
         self.assertRaises(files.FileUnusable, files.read_certificates, self.directory)
         beneath = self.path / "beneath"  # a file is no directory
         self.assertRaises(files.FileUnusable, files.check_private, beneath)
+
+    def test_malformed_within(self) -> None:
+        """A certificate of which only a part is malformed, or of an unknown kind, is refused at once."""
+        broken = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x03\x86\x05a")
+        for certificate in (malformed(b"\x0c"), malformed(b"\x03"), certificate_with(broken)):
+            path = self._write(certificate.public_bytes(Encoding.PEM))
+            self.assertRaises(files.FileUnusable, files.read_certificates, path)
 
     def test_key(self) -> None:
         """A private key that is the owner's alone."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.pki.hosts import BadHost, parse_host
+from encchat.pki.hosts import BadHost, hosts_of, parse_host
+from tests.pki.support import certificate_with
 
 
 class ParseTests(SynchronousTestCase):
@@ -42,7 +45,7 @@ class ParseTests(SynchronousTestCase):
     def test_wildcards(self) -> None:
         """Only where they are asked for, and for one level below a domain."""
         self.assertEqual(parse_host("*.example.org", wildcard=True).text, "*.example.org")
-        for text in ("*", "*.org", "a.*.org", "a*.example.org", "*.*.example.org"):
+        for text in ("*", "*.", "*.org", "*.org.", "a.*.org", "a*.example.org", "*.*.example.org"):
             self.assertRaises(BadHost, parse_host, text, wildcard=True)
         self.assertRaises(BadHost, parse_host, "*.example.org")
         longest = ".".join(["a" * 63, *["a" * 62] * 3])
@@ -58,6 +61,7 @@ class ParseTests(SynchronousTestCase):
             ("[::1]:9999", "port"),
             ("fe80::1%eth0", "zone"),
             ("a..b", "Empty"),
+            ("a..", "Empty"),
             ("-a.example", "hyphen"),
             ("under_score.example", "_"),
             ("http://a.example", "/"),
@@ -70,6 +74,15 @@ class ParseTests(SynchronousTestCase):
         ]:
             error = self.assertRaises(BadHost, parse_host, text)
             self.assertIn(why, str(error))
+
+    def test_hosts_of(self) -> None:
+        """What a certificate says is cleaned; what cannot be read is nothing."""
+        names = [x509.DNSName("a.example\x1b[31m"), x509.IPAddress(ip_address("::1"))]
+        certificate = certificate_with(x509.SubjectAlternativeName(names))
+        self.assertEqual(hosts_of(certificate), ["a.example", "::1"])
+        broken = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x03\x86\x05a")
+        for certificate in (certificate_with(), certificate_with(broken)):
+            self.assertEqual(hosts_of(certificate), [])
 
     @given(st.text(max_size=80) | st.from_regex(r"[a-zA-Z0-9ü*_.:-]{1,70}", fullmatch=True))
     def test_anything(self, text: str) -> None:

@@ -13,11 +13,13 @@ from encchat.pki.names import (
     RESERVED_STEMS,
     NoUserInCertificate,
     file_stem,
+    issuer_of,
     parse_user_uri,
+    subject_of,
     user_of,
     user_uri,
 )
-from tests.pki.support import certificate_with
+from tests.pki.support import certificate_with, malformed
 
 
 def _allowed(letter: str) -> bool:
@@ -159,3 +161,22 @@ class FileStemTests(SynchronousTestCase):
         self.assertEqual(file_stem(parse_name("Server")), "user%server")
         for path in (wide("../x"), wide("a/b"), wide("%41"), wide("-rf")):
             self.assertRaises(BadName, parse_name, path)
+
+
+class WordsTests(SynchronousTestCase):
+    """Subjects and issuers, for people."""
+
+    def test_words(self) -> None:
+        """They are cleaned, cut, and never empty."""
+        self.assertEqual(subject_of(certificate_with()), "CN=odd")
+        self.assertEqual(issuer_of(certificate_with()), "CN=odd")
+        evil = certificate_with(name="a\x1b[31m\nb" + "c" * 50)
+        self.assertEqual(subject_of(evil), "CN=a b" + "c" * 50)
+        self.assertEqual(len(subject_of(certificate_with(name="c" * 64, times=2))), 80)
+        self.assertEqual(subject_of(certificate_with(times=0)), "no name")
+
+    def test_malformed(self) -> None:
+        """Names that are no text are told as such."""
+        for tag in (b"\x0c", b"\x16", b"\x03"):
+            self.assertEqual(subject_of(malformed(tag)), "an unreadable name")
+            self.assertEqual(issuer_of(malformed(tag)), "an unreadable name")

@@ -18,10 +18,10 @@ from twisted.logger import Logger
 
 from encchat.ciphers.tls.failures import CertificateRefused, Revoked
 from encchat.ciphers.tls.hosts import HostCheck
-from encchat.ciphers.tls.words import Showing, subject_of, verify_error
+from encchat.ciphers.tls.words import Showing, verify_error
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError
-from encchat.pki.names import name_of, user_of
+from encchat.pki.names import issuer_of, subject_of, user_of
 from encchat.pki.profiles import Role, check_role, check_strength, fingerprint_of
 
 #: Serial numbers by issuer, which is its name as DER: what revocation lists say.
@@ -98,7 +98,7 @@ class Judge:
         """The leaf in a few words."""
         assert self.leaf is not None
         until = f"{self.leaf.not_valid_after_utc:%Y-%m-%d}"
-        return f"{subject_of(self.leaf)}, vouched for by {name_of(self.leaf.issuer)} until {until}"
+        return f"{subject_of(self.leaf)}, vouched for by {issuer_of(self.leaf)} until {until}"
 
     def _note(self, certificate: x509.Certificate) -> None:
         self.heard.append((certificate.issuer.public_bytes(), certificate.serial_number))

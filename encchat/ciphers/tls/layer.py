@@ -30,7 +30,8 @@ from encchat.ciphers.tls.failures import (
 )
 from encchat.ciphers.tls.hello import ENOUGH, Alert, is_hello_retry, plain_alert
 from encchat.ciphers.tls.judge import Judge, agreement
-from encchat.ciphers.tls.words import handshake_error, subject_of
+from encchat.ciphers.tls.words import handshake_error
+from encchat.pki.names import subject_of
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError
 

@@ -26,7 +26,7 @@ from encchat.pki.files import (
     read_private_key,
 )
 from encchat.pki.health import Finding, Severity, look_at_certificate, look_at_crl
-from encchat.pki.names import NoUserInCertificate, file_stem, name_of, user_of
+from encchat.pki.names import NoUserInCertificate, file_stem, issuer_of, subject_of, user_of
 from encchat.pki.profiles import (
     Role,
     WeakCertificate,
@@ -173,7 +173,7 @@ class Material:
             authorities="the system's list" if where.authorities is None else str(where.authorities),
             crl=str(where.crl),
             ends=self.leaf.not_valid_after_utc,
-            issuer=name_of(self.leaf.issuer),
+            issuer=issuer_of(self.leaf),
         )
 
     def findings(self, now: datetime) -> Iterator[Finding]:
@@ -184,12 +184,12 @@ class Material:
         mine = "encchat-admin ca renew" if where.server else "Ask for a new one."
         yield look_at_certificate(self.leaf, f"The certificate {where.certificate}", now, fix=mine)
         for authority in self.authorities:
-            what = f"The authority {name_of(authority.subject)} in {where.authorities}"
+            what = f"The authority {subject_of(authority)} in {where.authorities}"
             yield look_at_certificate(
                 authority, what, now, fix="Make a new authority: encchat-admin ca init."
             )
         for crl in self.crls:
-            what = f"The revocation list of {name_of(crl.issuer)} in {where.crl}"
+            what = f"The revocation list of {issuer_of(crl)} in {where.crl}"
             yield look_at_crl(crl, what, now)
 
 
@@ -266,7 +266,7 @@ def _crls(
     for crl in crls:
         if not any(_signed(crl, authority) for authority in authorities):
             raise CrlOfStranger(
-                path=str(where.crl), issuer=name_of(crl.issuer), authorities=str(where.authorities)
+                path=str(where.crl), issuer=issuer_of(crl), authorities=str(where.authorities)
             )
     return tuple(crls)
 

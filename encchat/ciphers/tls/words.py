@@ -44,7 +44,7 @@ from encchat.ciphers.tls.failures import (
 from encchat.ciphers.tls.hello import foreign, version
 from encchat.errors import EncchatError
 from encchat.pki.health import stamp
-from encchat.pki.names import name_of
+from encchat.pki.names import issuer_of, subject_of
 from encchat.pki.profiles import WeakCertificate
 
 
@@ -113,7 +113,7 @@ def verify_error(number: int, certificate: x509.Certificate, depth: int, showing
     facts = {
         "peer": showing.peer,
         "subject": subject_of(certificate) + (", in its chain" if depth else ""),
-        "issuer": name_of(certificate.issuer),
+        "issuer": issuer_of(certificate),
         "authorities": showing.authorities,
         "crl": showing.crl,
         "begins": stamp(certificate.not_valid_before_utc),
@@ -124,11 +124,6 @@ def verify_error(number: int, certificate: x509.Certificate, depth: int, showing
     if kind is not None:
         return kind(**facts)
     return CertificateRefused(**facts, why=_WHY.get(number, f"OpenSSL's verification error {number}"))
-
-
-def subject_of(certificate: x509.Certificate) -> str:
-    """Whose certificate it says it is, for people; at most 80 characters."""
-    return name_of(certificate.subject)
 
 
 _FROM_SERVER: dict[str, type[ServerRefusedUs]] = {
