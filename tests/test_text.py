@@ -28,13 +28,13 @@ class Characters(SynchronousTestCase):
 
     def test_every_character(self) -> None:
         """Of all of Unicode, just the unsafe ones are taken out, wherever they stand."""
-        for code in range(0x110000):
-            character = chr(code)
-            cleaned = clean(f"a{character}b")
-            if is_unsafe(character):
-                assert cleaned in ("ab", "a"), (hex(code), cleaned)  # C1 string openers take what follows
-            else:
-                assert cleaned == f"a{character}b", (hex(code), cleaned)
+        for block in range(0, 0x110000, 0x100):
+            safe = "".join(
+                f"a{chr(code)}" for code in range(block, block + 0x100) if not is_unsafe(chr(code))
+            )
+            self.assertEqual(clean(safe), safe)
+        for character in filter(is_unsafe, map(chr, range(0x110000))):
+            self.assertIn(clean(f"a{character}b"), ("ab", "a"))  # a C1 string opener takes what follows
 
     def test_controls(self) -> None:
         """C0 but LF and TAB, DEL, and C1: nothing is left of them, also in one line."""
