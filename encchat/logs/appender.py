@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeAlias
 
 from encchat.core.interfaces import Draft, Outcome, Stored
@@ -19,7 +20,7 @@ from encchat.logs.numbering import Memo, Tail, number, refusal, repeated
 #: Rooms whose end is kept in memory, at about 4.5 KiB each; those used last stay.
 MAX_ROOMS = 4096
 #: Rows in one statement at most; a power of two.
-_ROWS = 128
+_ROWS = 512
 
 _Key: TypeAlias = tuple[bytes, int, str]
 
@@ -72,10 +73,10 @@ class Appender:
         refused = refusal(room.tail, draft)
         if refused is not None:
             return refused
-        chain = room.tail.chain
+        before = room.tail.chain
         frame = number(room.tail, draft)
         if room.block is None or not room.block.has_room_for(frame):
-            room.row, room.block = self._next_row, Block(room.tail.seq, chain, b"")
+            room.row, room.block = self._next_row, Block(room.tail.seq, before, b"")
             self._next_row += 1
         room.block.frames += frame
         batch.rows[room.row] = (room.row, room.id, room.block)
@@ -135,7 +136,7 @@ class Appender:
 
     def _insert(self, table: str, rows: Sequence[tuple[Any, ...]], update: str = "") -> None:
         if rows:
-            query = f"INSERT INTO {table} VALUES {{}}"  # noqa: S608 - names of our own, values are bound
+            query = f"INSERT INTO {table} SELECT * FROM (VALUES {{}}) WHERE column1 IS NOT NULL"  # noqa: S608 - our own names
             if update:
                 query += f" ON CONFLICT (id) DO UPDATE SET {update}"
             for statement, values in _bulk(query, len(rows[0]), rows):
@@ -185,12 +186,13 @@ class _Batch:
 
 
 def _bulk(query: str, width: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
-    """Statements that take all rows, many in each, in few sizes: so that all of them stay prepared."""
-    start = 0
-    while start < len(rows):
-        count = min(_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
-        yield _statement(query, width, count), [v for row in rows[start : start + count] for v in row]
-        start += count
+    """Statements that take all rows, many in each. They are filled up with rows of NULL to few sizes, so
+    that each stays prepared; the query has no use for such rows."""
+    for start in range(0, len(rows), _ROWS):
+        taken = rows[start : start + _ROWS]
+        count = 1 << (len(taken) - 1).bit_length()
+        values = list(chain.from_iterable(taken))
+        yield _statement(query, width, count), values + [None] * (count * width - len(values))
 
 
 @lru_cache(maxsize=64)

@@ -40,13 +40,14 @@ class Readers:
         self._reactor = reactor
         self._connect = connect
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._long: set[sqlite3.Connection] = set()
         self._running = 0
         self._closed: Deferred[None] | None = None
         self._pool = _Pool(0, THREADS, "encchat-log-readers")
         self._pool.start()
 
     async def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What ``query(connection)`` returns, in a thread.
+        """What ``query(connection)`` returns, in a thread; closing the log waits for it.
 
         :raises Unavailable: SQLite cannot read, or the log is closed.
         """
@@ -62,10 +63,24 @@ class Readers:
             self._check_closed()
         return result
 
+    async def run_long(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """The same for a query that may take long: closing the log interrupts it."""
+
+        def interruptible(connection: sqlite3.Connection) -> _T:
+            self._long.add(connection)
+            try:
+                return query(connection)
+            finally:
+                self._long.discard(connection)
+
+        return await self.run(interruptible)
+
     async def close(self) -> None:
         """Wait for what is being read, then end the threads."""
         if self._closed is None:
             self._closed = Deferred()
+            for connection in tuple(self._long):
+                connection.interrupt()
             self._check_closed()
         done: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: done.callback(None))

@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
-from urllib.parse import quote
 
 from encchat.errors import ConfigError
 from encchat.logs.backup import copy
@@ -25,6 +24,9 @@ APPLICATION_ID = 0x656E636C
 Durability: TypeAlias = Literal["full", "relaxed"]
 Connect: TypeAlias = Callable[[str], sqlite3.Connection]
 Upgrade: TypeAlias = Callable[[sqlite3.Connection], None]
+
+#: The first SQLite with all that is used here: RETURNING, and thousands of values in a statement.
+_OLDEST_SQLITE = (3, 35)
 
 _SYNCHRONOUS = {"full": "FULL", "relaxed": "NORMAL"}
 
@@ -80,6 +82,8 @@ def open_writer(
 
     :raises ConfigError: the file cannot be used; says why, and leaves it as it was.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise ConfigError(reason=f"Python has SQLite {sqlite3.sqlite_version} here; 3.35 or later is needed")
     synchronous = _SYNCHRONOUS.get(durability)
     if synchronous is None:
         raise ConfigError(reason=f"the durability {durability!r} is not one: use full or relaxed")
@@ -112,7 +116,7 @@ def open_writer(
 
 def open_reader(path: Path, connect: Connect = connect) -> sqlite3.Connection:
     """A connection that can only read, beside the writer's or while no server runs."""
-    connection = connect(f"file:{quote(os.fspath(path.absolute()))}?mode=ro")
+    connection = connect(path.absolute().as_uri() + "?mode=ro")
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 
@@ -123,7 +127,9 @@ def _inspect(path: Path, latest: int) -> None:
         header = file.read(16)
     if header and header != b"SQLite format 3\x00":
         raise ConfigError(reason=f"{path} is not a database; move it away or name another place")
-    reader = open_reader(path)
+    # A file that was closed in order is read without making the two beside it.
+    beside = path.with_name(path.name + "-wal").exists()
+    reader = connect(path.absolute().as_uri() + ("?mode=ro" if beside else "?mode=ro&immutable=1"))
     try:
         application, version, tables = (
             reader.execute(query).fetchone()[0]
@@ -163,7 +169,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
 def _upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[Upgrade]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for number, upgrade in enumerate(upgrades[version:], version):
-        if number:
+        if version:  # a file that is being made has nothing to keep
             copy(connection, path.with_name(f"{path.name}.schema-{number}"), replace=True)
         connection.execute("BEGIN IMMEDIATE")
         try:

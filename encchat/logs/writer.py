@@ -30,6 +30,8 @@ MAX_WAITING = 100_000
 MAX_BATCH = 4000
 #: The write-ahead log's size, in bytes, from which readers are no longer given way to at a checkpoint.
 MAX_WAL = 64 * 1024 * 1024
+#: Transactions between two looks at its size.
+WAL_LOOK = 64
 
 Change: TypeAlias = Callable[[sqlite3.Connection], Any]
 
@@ -73,6 +75,8 @@ class Writer:
         self._reactor = reactor
         self._announce = announce
         self._appender: Appender | None = None
+        #: Transactions that were committed.
+        self.commits = 0
         self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
         self._turn: list[_Job] = []
         self._waiting = 0
@@ -183,6 +187,7 @@ class Writer:
             outcomes, heads = self._appender.append([job.drafts for job in appends])
             appended = dict(zip(map(id, appends), outcomes, strict=True))
             connection.execute("COMMIT")
+            self.commits += 1
         except BaseException:
             self._appender = None
             self._roll_back()
@@ -219,6 +224,8 @@ class Writer:
     def _bound_wal(self) -> None:
         """SQLite brings the write-ahead log into the file by itself, as far as readers let it. With
         readers at all times it would grow without end: then wait for them, once in ``MAX_WAL`` bytes."""
+        if self.commits % WAL_LOOK:
+            return
         try:
             size = self._wal.stat().st_size
             if size > self._max_wal:
