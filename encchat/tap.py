@@ -16,6 +16,7 @@ from encchat.ciphers.registry import help_ciphers, server_cipher
 from encchat.core.hub import Hub, Settings
 from encchat.errors import ConfigError, EncchatError, UsageError
 from encchat.logs.memory import MemoryLog
+from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.messages import Limits
 from encchat.server.caps import Caps
 from encchat.server.config import Config, load
@@ -44,6 +45,13 @@ class Options(usage.Options):
         ["access", None, None, "who may come in: open or members [default: open]"],
         ["members", None, None, "file of members: NAME SHA256:... on each line; read again on SIGHUP"],
         ["log", None, None, "where messages are kept: sqlite or memory [default: sqlite]"],
+        [
+            "durability",
+            None,
+            None,
+            "full: an acknowledged message survives a power cut; relaxed: faster, and the last seconds may "
+            "be lost with the power, though not with the program [default: full]",
+        ],
         ["rate", None, None, "messages a second that one connection may send, 0: any [default: 20]", _whole],
         ["burst", None, None, "messages that it may send at once [default: 60]", _whole],
         ["max-connections", None, None, "connections in all [default: 10000]", _whole],
@@ -132,10 +140,19 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
         policy=config.policy(),
         max_sessions=config.max_connections,
     )
-    log = MemoryLog(os.urandom(16))
-    hub = Hub(log, log, ReactorTurn(reactor), settings)
+
+    def make_hub() -> Hub:
+        log = MemoryLog(os.urandom(16)) if config.log == "memory" else _open_log(config, data, reactor)
+        return Hub(log, log, ReactorTurn(reactor), settings)
+
     caps = Caps(config.max_connections + 100, config.max_half_open)
-    return ChatService(reactor, hub, caps, listeners, config.policy, _give_up, config.announce)
+    return ChatService(reactor, make_hub, caps, listeners, config.policy, _give_up, config.announce)
+
+
+def _open_log(config: Config, data: Path, reactor: Any) -> SqliteLog:
+    return open_sqlite_log(
+        data / "log.sqlite", reactor, durability="relaxed" if config.durability == "relaxed" else "full"
+    )
 
 
 def _data_directory(config: Config) -> Path:

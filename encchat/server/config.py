@@ -28,6 +28,7 @@ class Config:
     access: str = "open"
     members: str = ""
     log: str = "sqlite"
+    durability: str = "full"
     rate: int = 20
     burst: int = 60
     max_connections: int = 10_000
@@ -70,6 +71,8 @@ class Config:
             raise UsageError(reason="--members FILE means something only with --access members")
         if self.log not in ("sqlite", "memory"):
             raise UsageError(reason=f"--log is 'sqlite' or 'memory', not {self.log!r}")
+        if self.durability not in ("full", "relaxed"):
+            raise UsageError(reason=f"--durability is 'full' or 'relaxed', not {self.durability!r}")
         if len(self.motd) > MAX_MOTD:
             raise UsageError(reason=f"--motd has {len(self.motd)} characters, more than {MAX_MOTD}")
         for name, least in (("rate", 0), ("burst", 1), ("max_connections", 1), ("max_half_open", 1)):

@@ -78,8 +78,10 @@ class ChatFactory(Factory):
     noisy = False
     log = Logger(namespace="encchat.server")
 
-    def __init__(self, hub: Hub, caps: Caps, reactor: IReactorTime) -> None:
-        self.hub = hub
+    #: Set before the reactor runs, and so before anybody connects.
+    hub: Hub
+
+    def __init__(self, caps: Caps, reactor: IReactorTime) -> None:
         self.caps = caps
         self.reactor = reactor
         self._noted = -QUIET

@@ -1,6 +1,7 @@
 """The service: listens, ticks, reloads, and ends cleanly.
 
-It is given everything ready-made: a log, and for each listener an endpoint and a prepared cipher.
+It is given, for each listener, an endpoint and a prepared cipher. The hub is made when the service starts,
+in the process that stays: its log has threads, which do not survive twistd's going to the background.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ChatService(Service):
     def __init__(
         self,
         reactor: Any,  # IReactorTime, IReactorCore and IReactorFromThreads in one object
-        hub: Hub,
+        make_hub: Callable[[], Hub],
         caps: Caps,
         listeners: Sequence[Listener],
         read_policy: Callable[[], Policy],
@@ -74,23 +75,27 @@ class ChatService(Service):
         announce: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._hub = hub
+        self._make_hub = make_hub
+        self._hub: Hub | None = None
+        self._factories: list[ChatFactory] = []
         self._caps = caps
         self._listeners = listeners
         self._read_policy = read_policy
         self._give_up = give_up
         self._announce = announce
         self._failed: list[CannotListen] = []
+        self._opened_first: list[tuple[IListeningPort, Listener]] = []
+        self._ready = False
         self._ports: list[IListeningPort] = []
-        self._tick = LoopingCall(hub.tick)
-        self._tick.clock = reactor
+        self._tick: LoopingCall | None = None
         self._old_handler: Any = None
 
     def privilegedStartService(self) -> None:
         """Open the listening sockets, before privileges are dropped; give up if one cannot be opened."""
         super().privilegedStartService()
         for listener in self._listeners:
-            factory = ChatFactory(self._hub, self._caps, self._reactor)
+            factory = ChatFactory(self._caps, self._reactor)
+            self._factories.append(factory)
             opened = listener.endpoint.listen(listener.cipher.wrap(factory))
             opened.addCallbacks(
                 self._opened, self._not_opened, callbackArgs=(listener,), errbackArgs=(listener,)
@@ -99,25 +104,37 @@ class ChatService(Service):
             self._give_up(self._failed[0])
 
     def startService(self) -> None:
-        """The reactor is about to run."""
+        """The reactor is about to run; give up if the log cannot be opened."""
         super().startService()
+        try:
+            hub = self._hub = self._make_hub()
+        except EncchatError as error:
+            self._give_up(error)
+            return
+        for factory in self._factories:
+            factory.hub = hub
         for listener in self._listeners:
             listener.cipher.start(self._reactor)
+        self._tick = LoopingCall(hub.tick)
+        self._tick.clock = self._reactor
         self._tick.start(TICK, now=False)
-        self._reactor.callWhenRunning(self._watch_hangup)
+        self._reactor.callWhenRunning(self._runs)
 
     async def _stop(self) -> None:
-        if self._tick.running:
+        if self._tick is not None and self._tick.running:
             self._tick.stop()
         await DeferredList([Deferred.fromCoroutine(_close(port)) for port in self._ports])
-        self._hub.close("the server is stopping")
+        hub = self._hub
+        if hub is None:
+            return
+        hub.close("the server is stopping")
         waited = 0.0
-        while (self._caps or not self._hub.appends.idle) and waited < GRACE:
+        while (self._caps or not hub.appends.idle) and waited < GRACE:
             await _pause(self._reactor, 0.05)
             waited += 0.05
         for listener in self._listeners:
             listener.cipher.stop()
-        await self._hub.log.close()
+        await hub.log.close()
 
     def stopService(self) -> Deferred[None]:
         """Tell everybody, let what was sent be stored, and let go of everything."""
@@ -130,12 +147,20 @@ class ChatService(Service):
     def reload(self) -> None:
         """Read members and certificates again (SIGHUP). What is wrong is logged, and the old stays."""
         try:
-            self._hub.settings.policy = self._read_policy()
+            if self._hub is not None:
+                self._hub.settings.policy = self._read_policy()
         except EncchatError as error:
             self.log.error("the members stay as they were: {error}", error=str(error))
         for listener in self._listeners:
             listener.cipher.reload()
         self.log.info("configuration read again")
+
+    def _runs(self) -> None:
+        """Signals are heeded from here on, so this is the moment to say that we are there."""
+        self._watch_hangup()
+        self._ready = True
+        for port, listener in self._opened_first:
+            self._tell(port, listener)
 
     def _watch_hangup(self) -> None:
         def hangup(*_: object) -> None:
@@ -148,6 +173,12 @@ class ChatService(Service):
 
     def _opened(self, port: IListeningPort, listener: Listener) -> None:
         self._ports.append(port)
+        if self._ready:
+            self._tell(port, listener)
+        else:
+            self._opened_first.append((port, listener))
+
+    def _tell(self, port: IListeningPort, listener: Listener) -> None:
         address = port.getHost()
         cipher = listener.cipher.identity.cipher
         fingerprint = listener.cipher.identity.fingerprint

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from encchat.core.interfaces import ITurn
+from encchat.core.interfaces import ITurn, Promise
 from encchat.core.session import Session
 
 
@@ -51,3 +52,18 @@ class ReactorTurn:
 
         running: Deferred[None] = Deferred.fromCoroutine(work)  # type: ignore[arg-type]  # any coroutine will do
         running.addErrback(unforeseen)
+
+    def promise(self) -> Promise[Any]:
+        """A promise on a Deferred."""
+        return _Promised()
+
+
+class _Promised:
+    def __init__(self) -> None:
+        self._deferred: Deferred[Any] = Deferred()
+
+    def resolve(self, value: object) -> None:
+        self._deferred.callback(value)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._deferred.__await__()

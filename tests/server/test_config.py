@@ -43,6 +43,7 @@ class Checks(TestCase):
             (Config(access="members"), "--members"),
             (Config(members="file"), "--access members"),
             (Config(log="paper"), "--log"),
+            (Config(durability="some"), "--durability"),
             (Config(motd="x" * 5000), "--motd"),
             (Config(rate=-1), "--rate"),
             (Config(burst=0), "--burst"),

@@ -71,7 +71,8 @@ class Server:
         self.world = World(**settings)
         self.clock = Clock()
         self.caps = Caps(100, 10) if caps is None else caps
-        self.factory = ChatFactory(self.world.hub, self.caps, self.clock)
+        self.factory = ChatFactory(self.caps, self.clock)
+        self.factory.hub = self.world.hub
 
     def connect(
         self, key: str, protocol: bytes | None = b"encchat/1"
