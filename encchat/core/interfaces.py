@@ -7,9 +7,9 @@ One contract suite (``tests/contracts/log.py``) proves every implementation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from zope.interface import Attribute, Interface
 
@@ -18,6 +18,8 @@ from encchat.messages import Position
 
 if TYPE_CHECKING:
     from encchat.core.session import Session
+
+_T = TypeVar("_T")
 
 
 class Conflict(StorageError):
@@ -176,6 +178,15 @@ class IDirectory(Interface):
         """Up to ``limit`` records of a kind with keys above ``after``, in the order of their keys."""
 
 
+class Promise(Protocol[_T]):
+    """A value that one coroutine awaits and somebody else has, once."""
+
+    def resolve(self, value: _T) -> None:
+        """Go on with whoever awaits it, at once."""
+
+    def __await__(self) -> Generator[Any, None, _T]: ...
+
+
 class ITurn(Interface):
     """The world outside of the hub: time, randomness, and the way to do something later."""
 
@@ -193,6 +204,9 @@ class ITurn(Interface):
 
     def spawn(work: Coroutine[object, object, None], session: Session | None) -> None:
         """Run ``work``. What it did not foresee is logged, and closes ``session``."""
+
+    def promise() -> Promise[Any]:
+        """A promise, for one coroutine that was spawned here to await."""
 
 
 class IOutlet(Interface):

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from encchat import messages as m
 from encchat.core.appends import Answer
-from encchat.core.interfaces import Draft, Rejected, Trimmed
+from encchat.core.interfaces import Draft, Rejected
 from encchat.core.names import is_open, parse_room
+from encchat.core.positions import position_from, read_from
 from encchat.core.refusals import (
     MsgidReused,
     NotText,
@@ -88,14 +89,11 @@ async def _start(session: Session, name: str, message: m.Join) -> m.Position:
     """
     log = session.hub.log
     after = message.after
-    try:
-        if after is None:
-            head = await log.head(name)
-            return await log.position(name, max(0, head.seq - message.history))
-        here = await log.position(name, after.seq)
-    except Trimmed as trimmed:
-        return await log.position(name, trimmed.first)
-    if here.chain != after.chain:
+    if after is None:
+        head = await log.head(name)
+        return await position_from(log, name, max(0, head.seq - message.history))
+    here = await position_from(log, name, after.seq)
+    if here.seq == after.seq and here.chain != after.chain:
         raise WrongChain(room=name, seq=after.seq)
     return here
 
@@ -157,13 +155,10 @@ async def read(session: Session, message: m.Read) -> None:
     room = session.room(parse_room(message.room)).name
     limit = min(message.limit, session.hub.settings.limits.page)
     log = session.hub.log
-    try:
-        if message.before:
-            found = await log.read_back(room, message.before, limit, PAGE_BYTES)
-        else:
-            found = await log.read(room, message.after, limit, PAGE_BYTES)
-    except Trimmed as trimmed:
-        found = await log.read(room, trimmed.first, limit, PAGE_BYTES)
+    if message.before:
+        found = await log.read_back(room, message.before, limit, PAGE_BYTES)
+    else:
+        found = await read_from(log, room, message.after, limit, PAGE_BYTES)
     session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
 
 

@@ -19,6 +19,7 @@ from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import IOutlet, Trimmed
 from encchat.core.limits import TokenBucket
 from encchat.core.names import Name
+from encchat.core.positions import position_from
 from encchat.core.refusals import HelloTimeout, NotInRoom, RateLimited
 from encchat.core.requests import HANDLERS, UNMETERED
 from encchat.core.rooms import Membership, Room
@@ -290,9 +291,10 @@ class Session:
         try:
             found = await log.read(room, before, m.MAX_PAGE, PAGE_BYTES)
         except Trimmed as trimmed:
-            membership.cursor = trimmed.first
-            start = await log.position(room, trimmed.first)
-            self.answer(m.Page(0, room, start, (), True))
+            start = await position_from(log, room, trimmed.first)
+            if self._is_current(membership) and membership.cursor == before:
+                membership.cursor = start.seq
+                self.answer(m.Page(0, room, start, (), True))
             return
         if not self._is_current(membership):
             return

@@ -30,6 +30,27 @@ class Gate:
         yield self
 
 
+class Promised(Gate):
+    """A promise: its one waiter goes on when it is resolved."""
+
+    def __init__(self, turn: ManualTurn) -> None:
+        super().__init__()
+        self._turn = turn
+        self._resolved = False
+        self._value: Any = None
+
+    def resolve(self, value: Any) -> None:
+        assert not self._resolved, "resolved twice"
+        self._resolved, self._value = True, value
+        if self in self._turn.waiting:
+            self._turn.open(self)
+
+    def __await__(self) -> Generator[Gate, None, Any]:
+        if not self._resolved:
+            yield self
+        return self._value
+
+
 @implementer(ITurn)
 class ManualTurn:
     """``ITurn`` whose turns end when the test says so, and whose clock moves when it says so."""
@@ -56,6 +77,9 @@ class ManualTurn:
 
     def spawn(self, work: Coroutine[Any, Any, None], session: Session | None) -> None:
         self._drive(work, session, None)
+
+    def promise(self) -> Promised:
+        return Promised(self)
 
     def _drive(
         self, work: Coroutine[Any, Any, None], session: Session | None, error: Exception | None
