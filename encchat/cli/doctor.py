@@ -134,8 +134,8 @@ def _connect(
         cipher = client_cipher(description, profile if profile.is_dir() else Path(elsewhere), user.shown)
         try:
             cipher.prepare()
-        except ConfigError as error:
-            return None, [Finding.error("configuration", str(error))]
+        except ConfigError as error:  # as was found before; without it nothing can be asked
+            return None, [Finding.error("connection", f"{address} was not asked: {error}")]
         answer = _run_alone(lambda reactor: probe(reactor, address, cipher, user.shown))
     return answer, list(findings(answer, address, cipher.identity, now))
 

@@ -88,8 +88,8 @@ def look_at_configuration(read: Callable[[], object], what: str) -> Finding:
     try:
         read()
     except EncchatError as error:
-        return Finding.error("configuration", str(error), f"Mend {what}.")
-    return Finding.ok("configuration", f"{what} can be read.")
+        return Finding.error("configuration", str(error))
+    return Finding.ok("configuration", f"{what} can be used.")
 
 
 def _examine(
@@ -112,7 +112,7 @@ def _examine(
     findings = list(checkup.run())
     yield from findings
     if worst(findings) < Severity.ERROR:
-        yield look_at_configuration(lambda: load(where, now), f"the cipher {description}")
+        yield look_at_configuration(lambda: load(where, now), f"The cipher {description}")
 
 
 def _files(where: Sources) -> Files:
@@ -131,7 +131,7 @@ def _look_at_identity(path: Path, read: Callable[[Path], object]) -> Finding:
     """The key that we make ourselves, and are known by; nothing about it expires."""
     if not path.exists():
         return Finding.note("key", f"There is no key {path} yet: it is made at the first start.")
-    return look_at_configuration(lambda: read(path), f"the key {path}")
+    return look_at_configuration(lambda: read(path), f"The key {path}")
 
 
 def _look_at_home(directory: Path, what: str, when: str) -> Iterator[Finding]:

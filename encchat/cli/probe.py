@@ -106,10 +106,9 @@ def findings(answer: Answer, address: Address, ours: PeerIdentity, now: datetime
         yield Finding.ok("names", f"The server's certificate is for {hosts}.")
         yield look_at_certificate(answer.certificate, "The server's certificate", now)
     if answer.accepted:
-        name = ours.vouched_name or "nobody in particular"
-        yield Finding.ok(
-            "user", f"We proved to be {name}, {ours.fingerprint}, and the server let us through."
-        )
+        who_we_are = f"be {ours.vouched_name} with" if ours.vouched_name else "hold"
+        text = f"We proved to {who_we_are} the key {ours.fingerprint}, and the server let us through."
+        yield Finding.ok("user", text)
     if answer.error is not None:
         yield Finding.error("connection", str(answer.error))
 
