@@ -10,7 +10,8 @@ thread with a traceback on stderr. Unlike the script it ends when the connection
 stdin it only receives.
 
 ``--pause SECONDS`` waits between two lines that are sent, ``--linger SECONDS`` closes the connection so long
-after the last one, and ``--bits N`` makes another key than the script's 1024 bits.
+after the last one, ``--until TEXT`` once a message that contains TEXT has arrived, and ``--bits N`` makes another
+key than the script's 1024 bits.
 """
 
 from __future__ import annotations
@@ -55,10 +56,13 @@ def send_lines(client: socket.socket, partner: rsa.PublicKey, pause: float, ling
         client.shutdown(socket.SHUT_RDWR)
 
 
-def receive(client: socket.socket, private: rsa.PrivateKey) -> None:
+def receive(client: socket.socket, private: rsa.PrivateKey, until: str | None) -> None:
     """The script's ``receiving_message``, until the connection ends."""
     while block := client.recv(1024):
-        say("Partner: " + rsa.decrypt(block, private).decode())
+        message = rsa.decrypt(block, private).decode()
+        say("Partner: " + message)
+        if until is not None and until in message:
+            client.shutdown(socket.SHUT_RDWR)
 
 
 def say(line: str) -> None:
@@ -73,6 +77,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--linger", type=float, default=None)
+    parser.add_argument("--until", default=None)
     parser.add_argument("--bits", type=int, default=1024)
     options = parser.parse_args()
     public, private = rsa.newkeys(options.bits)
@@ -80,7 +85,7 @@ def main() -> None:
     sending = threading.Thread(
         target=send_lines, args=(client, partner, options.pause, options.linger), daemon=True
     )
-    receiving = threading.Thread(target=receive, args=(client, private))
+    receiving = threading.Thread(target=receive, args=(client, private, options.until))
     sending.start()
     receiving.start()
     receiving.join()

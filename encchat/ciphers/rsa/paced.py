@@ -170,6 +170,6 @@ class _Valve:
         self._stopped = stopped
 
     def stopProducing(self) -> None:
-        """The connection below is gone, or wants no more."""
-        self._queue.stop()
+        """The connection below is gone; what waits is counted before it is forgotten."""
+        self._queue.hold()
         self._stopped()
