@@ -159,7 +159,8 @@ class CipherLayer(Protocol):
         self._inbox.put(data)
 
     def peerClosed(self) -> None:
-        """The peer said that it closes: from here on the end of the stream is a proper one."""
+        """The peer said that it closes: from here on the end of the stream is a proper one, and nothing more
+        is read. What was read before, and is still being worked on, can be delivered yet."""
         if self._lost or self._peer_closed or self._reason is not None:
             return
         self._peer_closed = True

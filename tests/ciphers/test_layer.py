@@ -65,7 +65,7 @@ class Plain(CipherLayer):
             raise Rude(what="something \x1b[31mred\x1b[0m\nand more")
         elif part == b"!crash":
             raise ZeroDivisionError
-        else:
+        elif part:
             self.deliver(part)
 
     def cipherWrite(self, data: bytes) -> None:
@@ -254,7 +254,8 @@ class HandshakeTests(LayerCase):
         self.assertEqual(
             self.lines(),
             [
-                "192.168.1.1:54321 Plain: closed: The other side did not complete the handshake within 10 seconds."
+                "192.168.1.1:54321 Plain: closed: The other side did not complete the handshake"
+                " within 10 seconds."
             ],
         )
 
@@ -702,8 +703,8 @@ class EndTests(LayerCase):
         """All that came before, then ConnectionDone, whatever becomes of the socket then."""
         for error in (ConnectionDone(), ConnectionLost()):
             self.build()
-            self.layer.dataReceived(b"last words\n!close\nafter the end")
-            self.layer.dataReceived(b"and more")
+            self.layer.dataReceived(b"last words\n!close")
+            self.layer.dataReceived(b"after the end")
             self.assertEqual((self.below.value(), self.below.disconnecting), (b">", True))
             self.layer.write(b"too late")
             self.layer.loseConnection()
@@ -811,7 +812,7 @@ class EndTests(LayerCase):
             self.assertEnds("made", "secure", b"one", kind)
 
     def test_synchronous_end(self) -> None:
-        """A transport that ends within loseConnection or abortConnection leaves no timer and no second end."""
+        """A transport that ends within the very call leaves no timer and no second end."""
         for leave in ("loseConnection", "abortConnection"):
             for moment in ("made", "secure", "got"):
                 above = Above(**{moment: lambda above, leave=leave: getattr(above.transport, leave)()})
