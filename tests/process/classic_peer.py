@@ -9,9 +9,9 @@ for each of them are the script's, and so are its faults: two blocks in one ``re
 thread with a traceback on stderr. Unlike the script it ends when the connection does, and after the end of
 stdin it only receives.
 
-``--pause SECONDS`` waits between two lines that are sent, ``--linger SECONDS`` closes the connection so long
-after the last one, ``--until TEXT`` once a message that contains TEXT has arrived, and ``--bits N`` makes another
-key than the script's 1024 bits.
+``--pause SECONDS`` waits between two lines that are sent. ``--linger SECONDS`` leaves so long after the
+last one, ``--until TEXT`` once a message that contains TEXT has arrived. ``--bits N`` makes another key
+than the script's 1024 bits.
 """
 
 from __future__ import annotations

@@ -62,6 +62,7 @@ class HardenedTalk(Talk):
         self._reading = True
         self._held = False
         self._gone = False
+        self._facts: Mapping[str, object] = {}
 
     def start(self) -> None:
         """Send what opens the handshake, if it is ours to open."""
@@ -91,20 +92,27 @@ class HardenedTalk(Talk):
         return True
 
     def ended(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, and so are its keys, however long somebody keeps hold of the layer."""
+        if self._gone:
+            return
+        self._facts = self.facts
         self._gone = True
+        del self._machine
         _cancel(self._flushing)
         _cancel(self._record_timer)
 
     def reading(self, going_on: bool) -> None:
         """While nobody reads, the peer cannot be blamed for a record that does not end."""
         self._reading = going_on
-        self._wait_for(None)
-        self._watch_record()
+        if not self._gone:
+            self._wait_for(None)
+            self._watch_record()
 
     @property
     def facts(self) -> Mapping[str, object]:
         """What is known."""
+        if self._gone:
+            return self._facts
         machine = self._machine
         return {
             "profile": "hrsa1",
@@ -183,7 +191,7 @@ class HardenedTalk(Talk):
         self._record = record
         _cancel(self._record_timer)
         self._record_timer = None
-        if record is not None and not self._gone:
+        if record is not None:
             self._record_timer = self._layer.clock.callLater(RECORD_DEADLINE, self._too_slow)
 
     def _too_slow(self) -> None:

@@ -175,7 +175,6 @@ class RsaServerLayer(RsaLayer):
         mode: Classic = Classic.YES,
     ) -> None:
         super().__init__(wrapped, reactor, classic_key)
-        self._pem = classic.pem(classic_key.public_key())
         self._mode = mode
         self._hardened = None if keys is None else HardenedTalk(self, ServerMachine(keys), reactor)
 
@@ -183,7 +182,8 @@ class RsaServerLayer(RsaLayer):
         """Send S1, or as the script does, the bare PEM."""
         if self._hardened is None:
             assert self.transport is not None
-            self.transport.write(self._pem)
+            assert self._classic_key is not None
+            self.transport.write(classic.pem(self._classic_key.public_key()))
         else:
             self._hardened.start()
 

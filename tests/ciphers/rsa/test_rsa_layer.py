@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import cast
 
@@ -16,7 +18,7 @@ from encchat.ciphers.interfaces import ServerClaim
 from encchat.ciphers.layer import HandshakeCut, HandshakeTimeout
 from encchat.ciphers.rsa import hardened_talk
 from encchat.ciphers.rsa.failures import Downgrade, HandshakeFailed
-from encchat.ciphers.rsa.hardened_talk import HIGH_WATER, RECORD_DEADLINE, RecordTimeout
+from encchat.ciphers.rsa.hardened_talk import HIGH_WATER, RECORD_DEADLINE, HardenedTalk, RecordTimeout
 from encchat.ciphers.rsa.keys import KeyPool
 from encchat.ciphers.rsa.layer import (
     Classic,
@@ -25,6 +27,7 @@ from encchat.ciphers.rsa.layer import (
     NotOurs,
     RsaClassicClientLayer,
     RsaClientLayer,
+    RsaLayer,
     RsaServerLayer,
     _where,
 )
@@ -305,6 +308,19 @@ class Driving(Layers):
         link.client.disconnecting = True  # as if the program was killed: no closing record
         link.flush()
         self.assertIsInstance(self.server.reason, ConnectionLost)
+
+    def test_the_end_takes_the_keys_along(self) -> None:
+        link = self.secured()
+        kept = [cast(RsaLayer, recorder.secure_transport) for recorder in (self.server, self.client)]
+        machines = [weakref.ref(cast(HardenedTalk, layer._talk)._machine) for layer in kept]
+        link.cut()
+        gc.collect()
+        self.assertEqual([machine() for machine in machines], [None, None])
+        for layer in kept:
+            layer.resumeProducing()
+            layer.pauseProducing()
+            layer.write(b"too late")
+            self.assertEqual(layer.facts["profile"], "hrsa1")
 
 
 class HalfRecords(Layers):
