@@ -18,6 +18,8 @@ from encchat.logs.schema import Connect, open_reader
 
 #: Threads, and so connections. SQLite's reads are short; long are a backup and a check, one at a time.
 THREADS = 3
+#: Steps of SQLite's machine between two looks at whether the log is closing.
+PROGRESS = 100_000
 
 _T = TypeVar("_T")
 
@@ -68,9 +70,12 @@ class Readers:
 
         def interruptible(connection: sqlite3.Connection) -> _T:
             self._long.add(connection)
+            # Asked while statements run, so that an interruption between two of them is not lost.
+            connection.set_progress_handler(lambda: self._closed is not None, PROGRESS)
             try:
                 return query(connection)
             finally:
+                connection.set_progress_handler(None, 0)
                 self._long.discard(connection)
 
         return await self.run(interruptible)

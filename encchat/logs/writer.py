@@ -178,8 +178,8 @@ class Writer:
 
     def _transact(self, jobs: list[_Job]) -> tuple[list[Any], dict[str, int]]:
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             if self._appender is None:
                 self._appender = Appender(connection)
             changed = {id(job): self._run_change(job) for job in jobs if job.change}
