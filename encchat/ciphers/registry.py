@@ -18,6 +18,7 @@ from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.plugin import getPlugins
+from twisted.python.failure import Failure
 
 from encchat.ciphers.description import parse_description
 from encchat.ciphers.interfaces import Argument, ICipherMaker, IClientCipher, IServerCipher, Place
@@ -52,12 +53,13 @@ class _Catalogue:
     makers: dict[str, ICipherMaker] = field(default_factory=dict)
     #: By name, the modules of plugins that claim the same.
     doubled: dict[str, list[str]] = field(default_factory=dict)
-    #: What is wrong with the plugins that could not be loaded.
-    broken: list[str] = field(default_factory=list)
+    #: The plugins that could not be loaded: where they are, and what is wrong with them.
+    broken: dict[Path, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         found = ", ".join(sorted(self.makers)) or "none"
-        return found + "".join(f"; a plugin could not be loaded ({why})" for why in self.broken)
+        broken = ", ".join(f"{path.name} ({why})" for path, why in self.broken.items())
+        return f"{found}; could not be loaded: {broken}" if broken else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def help_ciphers() -> str:
         "backslash needs a backslash before it.",
         *(_help(catalogue, name) for name in sorted(catalogue.makers)),
         *(f"{name}\n  offered by several plugins: {', '.join(m)}" for name, m in catalogue.doubled.items()),
-        *(f"A plugin could not be loaded: {why}" for why in catalogue.broken),
+        *(f"A plugin could not be loaded: {path}: {why}" for path, why in catalogue.broken.items()),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -121,8 +123,8 @@ def _catalogue() -> _Catalogue:
 def _enter(catalogue: _Catalogue, maker: ICipherMaker) -> None:
     texts = [getattr(maker, attribute, None) for attribute in ("name", "summary", "module")]
     if not all(isinstance(text, str) and text for text in texts) or not _NAME.match(maker.name):
-        why = f"{maker!r} has no name, summary and module that make a cipher"
-        catalogue.broken.append(clean_line(why, 200))
+        why = "it has no name, summary and module that make a cipher"
+        catalogue.broken[Path(clean_line(repr(maker), 80))] = why
         return
     known = catalogue.makers.setdefault(maker.name, maker)
     if known.module != maker.module:
@@ -132,15 +134,13 @@ def _enter(catalogue: _Catalogue, maker: ICipherMaker) -> None:
 
 
 @contextmanager
-def _failures_into(broken: list[str]) -> Iterator[None]:
+def _failures_into(broken: dict[Path, str]) -> Iterator[None]:
     """Note what Twisted logs about plugins that it could not import."""
 
     def observe(event: LogEvent) -> None:
-        failure = event.get("log_failure")
-        if failure is not None:
-            # The innermost frame is where the plugin's file stopped.
-            where = failure.frames[-1][1] if failure.frames else "?"
-            broken.append(f"{clean_line(where, 200)}: {_said(failure.value)}")
+        failure = event.get("failure")  # twisted.plugin logs in Twisted's old way
+        if isinstance(failure, Failure):
+            broken[_plugin_of(failure)] = _said(failure.value)
 
     observer = cast(ILogObserver, observe)
     globalLogPublisher.addObserver(observer)
@@ -148,6 +148,15 @@ def _failures_into(broken: list[str]) -> Iterator[None]:
         yield
     finally:
         globalLogPublisher.removeObserver(observer)
+
+
+def _plugin_of(failure: Failure) -> Path:
+    """The file in a ``twisted/plugins`` that could not be imported, as well as can be told."""
+    files = [str(frame[1]) for frame in failure.frames]
+    if isinstance(failure.value, SyntaxError):  # it has no frame of its own
+        files.append(failure.value.filename or "")
+    paths = [Path(clean_line(file, 300)) for file in files]
+    return next((path for path in paths if path.parts[-3:-1] == ("twisted", "plugins")), Path("a plugin"))
 
 
 # ------------------------------------------------------------------------------------------- making
@@ -240,16 +249,16 @@ def _help(catalogue: _Catalogue, name: str) -> str:
         known = _parts(catalogue, maker).arguments
     except BrokenCipher as error:
         return "\n".join([*lines, f"  cannot be used: {error.facts['why']}"])
-    examples = [name]
+    free = next((argument.name for argument in known if not argument.choices), None)
+    examples = [name, *([f"{name}:{free}={free.upper()}"] if free else [])]
     for argument in known:
         default = f" (default: {argument.default})" if argument.default else ""
         text = f"{argument.name}={_values(argument)}  {argument.help}{default}"
         lines.append(fill(text, 100, initial_indent="  ", subsequent_indent="      "))
-        others = [choice for choice in argument.choices if choice != argument.default]
-        examples.append(f"{name}:{argument.name}={others[0] if others else argument.name.upper()}")
-    lines.append("  examples: " + "  ".join(f"--cipher {example}" for example in examples))
-    return "\n".join(lines)
+        others = (choice for choice in argument.choices if choice != argument.default)
+        examples.extend(f"{name}:{argument.name}={choice}" for choice in others)
+    return "\n".join([*lines, *(f"  --cipher {example}" for example in examples)])
 
 
-def _said(error: BaseException) -> str:
-    return clean_line(f"{type(error).__name__}: {error}", 200)
+def _said(error: BaseException | None) -> str:
+    return clean_line(f"{type(error).__name__}: {error}", 120)
