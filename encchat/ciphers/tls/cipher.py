@@ -124,7 +124,7 @@ class TlsCipher:
             fingerprint=fingerprint_of(leaf),
             vouched_name=user,
             cipher="tls",
-            summary=f"TLS 1.3, {key_words(leaf)} certificate {mode}",
+            summary=f"TLS 1.3, {key_words(leaf.public_key())} certificate {mode}",
         )
 
     def _revoked(self) -> RevokedSerials:

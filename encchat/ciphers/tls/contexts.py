@@ -26,6 +26,10 @@ CIPHERS = b"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #: Intermediate authorities between a leaf and an authority that we know.
 MAX_INTERMEDIATES = 3
 
+#: OpenSSL's ssl.h; pyOpenSSL has no name for it. Send the chain that the file has, rather than look for one
+#: in every handshake, which would verify our own certificate each time.
+_MODE_NO_AUTO_CHAIN = 0x8
+
 
 def server_context(material: Material) -> SSL.Context:
     """A context for connections that we accept."""
@@ -52,7 +56,7 @@ def _context(method: int, material: Material) -> SSL.Context:
     context.set_options(
         SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
     )
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _MODE_NO_AUTO_CHAIN)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     leaf, *chain = material.chain
     context.use_certificate(leaf)

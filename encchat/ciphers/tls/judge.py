@@ -4,32 +4,54 @@ One judge hears one connection. OpenSSL verifies the chain, the dates, the signa
 the revocation lists, and calls ``hear`` for every certificate, the leaf last: the judge can only be
 stricter. Its refusal is kept for the words; the wire shows TLS's own alert. What it finds is believed
 once the handshake is complete, as only then the peer has proved that it holds the key.
+
+What a certificate says depends on its bytes alone, so it is read once and remembered for those who come
+again. Nothing that time or a revocation list can change is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from encchat.ciphers.tls.failures import CertificateRefused, Revoked
 from encchat.ciphers.tls.hosts import HostCheck
 from encchat.ciphers.tls.words import Showing, verify_error
-from encchat.core.identity import PeerIdentity
+from encchat.core.identity import PeerIdentity, fingerprint
 from encchat.errors import EncchatError
 from encchat.pki.names import issuer_of, subject_of, user_of
-from encchat.pki.profiles import Role, check_role, check_strength, fingerprint_of
+from encchat.pki.profiles import Role, check_role, check_strength, spki
 
 #: Serial numbers by issuer, which is its name as DER: what revocation lists say.
 RevokedSerials = Mapping[bytes, frozenset[int]]
 
+#: Certificates that are remembered.
+REMEMBERED = 1024
+
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a peer's own certificate says."""
+
+    fingerprint: str
+    #: The user whom its authority vouches for.
+    user: str | None
+    #: All of it in a few words.
+    words: str
+
 
 class Judge:
-    """Takes any certificate that OpenSSL takes. Subclasses override ``judge_leaf``."""
+    """Takes any certificate that OpenSSL takes. Subclasses override ``read``."""
 
     log: ClassVar[Logger] = Logger()
 
@@ -39,15 +61,14 @@ class Judge:
         self.refusal: EncchatError | None = None
         #: True when the peer offered protocols, and ours was not among them (ALPN).
         self.speaks_otherwise = False
-        #: Issuer and serial number of each certificate that was heard.
-        self.heard: list[tuple[bytes, int]] = []
-        self.leaf: x509.Certificate | None = None
+        self._serials: list[int] = []
+        self._leaf: Leaf | None = None
         self._revoked = revoked
 
     def hear(self, certificate: crypto.X509, error: int, depth: int) -> bool:
         """Whether to go on. ``error`` is OpenSSL's X509_V_ERR, 0 for none; the leaf has depth 0."""
         try:
-            self._judge(certificate.to_cryptography(), error, depth)
+            self._judge(certificate, error, depth)
         except EncchatError as refusal:
             self.refusal = refusal
         except Exception:  # a certificate is hostile input: what nobody foresaw is a refusal too
@@ -57,66 +78,58 @@ class Judge:
             )
         return self.refusal is None
 
-    def judge_leaf(self, leaf: x509.Certificate) -> None:
-        """Raise an EncchatError if this peer is not to come in."""
+    def read(self, der: bytes) -> Leaf:
+        """What the peer's own certificate says; raises an EncchatError if he is not to come in."""
+        certificate = x509.load_der_x509_certificate(der)
+        words = f"{subject_of(certificate)}, certified by {issuer_of(certificate)}"
+        return _leaf(certificate, None, words)
 
-    def _judge(self, certificate: x509.Certificate, error: int, depth: int) -> None:
+    def _judge(self, certificate: crypto.X509, error: int, depth: int) -> None:
         if error:
-            raise verify_error(error, certificate, depth, self.showing)
-        self._note(certificate)
-        if self.is_revoked():
-            raise Revoked(
-                peer=self.showing.peer,
-                subject=subject_of(certificate),
-                serial=certificate.serial_number,
-            )
+            raise verify_error(error, certificate.to_cryptography(), depth, self.showing)
+        self._serials.append(certificate.get_serial_number())
+        if self.may_be_revoked():
+            self.check_revoked([certificate.to_cryptography()])
         if depth == 0:
-            self.judge_leaf(certificate)
-            self.leaf = certificate
+            self._leaf = self.read(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
 
-    def is_revoked(self) -> bool:
-        """Whether one of the peer's certificates is revoked by now."""
+    def may_be_revoked(self) -> bool:
+        """Whether some authority has by now revoked a serial number that was heard: look closer then."""
+        return any(serial in serials for serials in self._revoked().values() for serial in self._serials)
+
+    def check_revoked(self, chain: Sequence[x509.Certificate]) -> None:
+        """
+        :raises Revoked: one of the certificates is revoked by now.
+        """
         revoked = self._revoked()
-        return any(serial in revoked.get(issuer, ()) for issuer, serial in self.heard)
+        for certificate in chain:
+            serial = certificate.serial_number
+            if serial in revoked.get(certificate.issuer.public_bytes(), ()):
+                raise Revoked(peer=self.showing.peer, subject=subject_of(certificate), serial=serial)
 
     def identity(self, connection: SSL.Connection) -> PeerIdentity | None:
         """Who the peer of a complete handshake is; None if its certificate was not heard."""
-        if self.leaf is None or self.refusal is not None:
+        leaf = self._leaf
+        if leaf is None or self.refusal is not None:
             return None
-        return PeerIdentity(
-            fingerprint=fingerprint_of(self.leaf),
-            vouched_name=self.vouched_name(),
-            cipher="tls",
-            summary=f"{self.described()}, {key_words(self.leaf)} key; {', '.join(agreement(connection))}",
-        )
-
-    def vouched_name(self) -> str | None:
-        """The name that the authority vouches for."""
-        return None
-
-    def described(self) -> str:
-        """The leaf in a few words."""
-        assert self.leaf is not None
-        until = f"{self.leaf.not_valid_after_utc:%Y-%m-%d}"
-        return f"{subject_of(self.leaf)}, vouched for by {issuer_of(self.leaf)} until {until}"
-
-    def _note(self, certificate: x509.Certificate) -> None:
-        self.heard.append((certificate.issuer.public_bytes(), certificate.serial_number))
+        summary = ", ".join((leaf.words, *agreement(connection)))
+        return PeerIdentity(leaf.fingerprint, leaf.user, "tls", summary)
 
 
 class UserJudge(Judge):
     """The server's judge in CA mode: the certificate is a user's, and names him."""
 
-    _name: str | None = None
-
-    def judge_leaf(self, leaf: x509.Certificate) -> None:
+    def read(self, der: bytes) -> Leaf:
         """For clients only, and exactly one name."""
-        check_role(leaf, Role.USER)
-        self._name = user_of(leaf).shown
+        return _read_user(der)
 
-    def vouched_name(self) -> str | None:
-        """The user's."""
-        return self._name
+
+@lru_cache(maxsize=REMEMBERED)
+def _read_user(der: bytes) -> Leaf:
+    certificate = x509.load_der_x509_certificate(der)
+    check_role(certificate, Role.USER)
+    user = user_of(certificate).shown
+    return _leaf(certificate, user, f"certified as {user}")
 
 
 class HostJudge(Judge):
@@ -129,10 +142,12 @@ class HostJudge(Judge):
         self._host = host
         self._exclusive = exclusive
 
-    def judge_leaf(self, leaf: x509.Certificate) -> None:
+    def read(self, der: bytes) -> Leaf:
         """For servers (only, if the authority is a private one), and for this host."""
-        check_role(leaf, Role.SERVER, exclusive=self._exclusive)
-        self._host.check(leaf)
+        certificate = x509.load_der_x509_certificate(der)
+        check_role(certificate, Role.SERVER, exclusive=self._exclusive)
+        self._host.check(certificate)
+        return super().read(der)
 
 
 class PinJudge(Judge):
@@ -140,23 +155,29 @@ class PinJudge(Judge):
 
     The client's trust, or the server's directory of names, judges the key after the handshake."""
 
-    def _judge(self, certificate: x509.Certificate, error: int, depth: int) -> None:
-        if depth == 0 and self.leaf is None:  # OpenSSL asks once for each thing that it finds wrong
-            check_strength(certificate, self_signed=True)
-            self.leaf = certificate
-
-    def described(self) -> str:
-        """The key alone."""
-        return "self-signed, known by its key"
+    def _judge(self, certificate: crypto.X509, error: int, depth: int) -> None:
+        if depth == 0 and self._leaf is None:  # OpenSSL asks once for each thing that it finds wrong
+            self._leaf = _read_pin(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
 
 
-def key_words(certificate: x509.Certificate) -> str:
-    """The kind of a certificate's key, for people: ``P-256``, ``RSA-3072``."""
+@lru_cache(maxsize=REMEMBERED)
+def _read_pin(der: bytes) -> Leaf:
+    certificate = x509.load_der_x509_certificate(der)
+    check_strength(certificate, self_signed=True)
     key = certificate.public_key()
+    return Leaf(fingerprint(spki(key)), None, f"known by its {key_words(key)} key alone")
+
+
+def _leaf(certificate: x509.Certificate, user: str | None, words: str) -> Leaf:
+    key = certificate.public_key()
+    until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+    return Leaf(fingerprint(spki(key)), user, f"{words} until {until}, {key_words(key)} key")
+
+
+def key_words(key: CertificatePublicKeyTypes) -> str:
+    """The kind of a key, for people: ``P-256``, ``RSA-3072``."""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}.get(
-            key.curve.name, key.curve.name
-        )
+        return _CURVES.get(key.curve.name, key.curve.name)
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA-{key.key_size}"
     return type(key).__name__.removesuffix("PublicKey")

@@ -13,6 +13,7 @@ is worth is for the ``Judge``; which words there are is for ``words``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -25,13 +26,11 @@ from encchat.ciphers.tls.failures import (
     HandshakeTooLarge,
     NotEncchat,
     NothingInCommon,
-    Revoked,
     TooManyKeyUpdates,
 )
 from encchat.ciphers.tls.hello import ENOUGH, Alert, is_hello_retry, plain_alert
 from encchat.ciphers.tls.judge import Judge, agreement
 from encchat.ciphers.tls.words import handshake_error
-from encchat.pki.names import subject_of
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError
 
@@ -68,15 +67,13 @@ class TlsLayer(CipherLayer):
         self._first = b""
         self._received = 0
         self._answers = 0
+        self._held: list[bytes] = []  # goes out with what we say next
 
     def cut_if_revoked(self) -> None:
         """End the connection if the peer's certificate is revoked by now."""
-        if self._judge.is_revoked():
-            leaf = self._judge.leaf
-            assert leaf is not None
-            self.fail(
-                Revoked(peer=self._judge.showing.peer, subject=subject_of(leaf), serial=leaf.serial_number)
-            )
+        if self._judge.may_be_revoked():
+            chain = self._tls.get_verified_chain(as_cryptography=True)
+            self.guarded(self._judge.check_revoked, chain or ())
 
     @property
     def agreed(self) -> tuple[str, str, str]:
@@ -86,7 +83,7 @@ class TlsLayer(CipherLayer):
     @property
     def peer_certificate(self) -> x509.Certificate | None:
         """The certificate whose key the peer has proved, after the handshake."""
-        return self._judge.leaf
+        return self._tls.get_peer_certificate(as_cryptography=True)
 
     def hintWhenCut(self) -> str:
         """The peer may have said why in its log, or not speak TLS."""
@@ -114,7 +111,7 @@ class TlsLayer(CipherLayer):
 
     def cipherWrite(self, data: bytes) -> None:
         """One write below, whatever the size."""
-        protected: list[bytes] = []
+        protected, self._held = self._held, []
         try:
             for piece in _pieces(data):
                 self._tls.send(piece)
@@ -186,12 +183,10 @@ class TlsLayer(CipherLayer):
             self.deliver(b"".join(texts))
             self._refuse(error)
             return
-        answer = self._output()
-        if answer:  # OpenSSL answers a KeyUpdate with its own
+        if self._hold_output():  # OpenSSL answers a KeyUpdate with its own (RFC 8446, section 4.6.3)
             self._answers += 1
             if self._answers > MAX_ANSWERS:
                 raise TooManyKeyUpdates(peer=self._judge.showing.peer)
-            self._below.write(answer)
         self.deliver(b"".join(texts))
         if closed:
             self.peerClosed()
@@ -211,23 +206,24 @@ class TlsLayer(CipherLayer):
         return handshake_error(reasons, self._first, self._done, self._judge.showing)
 
     def _flush(self) -> None:
-        output = self._output()
-        if output:
-            self._below.write(output)
+        self._hold_output()
+        if self._held:
+            held, self._held = self._held, []
+            self._below.write(b"".join(held))
 
-    def _output(self) -> bytes:
-        output: list[bytes] = []
-        try:
-            self._take(output, RECORD)
-        except SSL.WantReadError:  # there is nothing
-            return b""
-        return b"".join(output)
+    def _hold_output(self) -> bool:
+        """Keep what OpenSSL has to say until we say something; whether there was anything."""
+        before = len(self._held)
+        self._take(self._held, RECORD)
+        return len(self._held) > before
 
     def _take(self, output: list[bytes], size: int) -> None:
-        while True:
-            output.append(self._tls.bio_read(size))
-            if len(output[-1]) < size:
-                return
+        """Move what OpenSSL has to say to ``output``, ``size`` bytes at a time."""
+        with suppress(SSL.WantReadError):  # there is nothing more
+            while True:
+                output.append(self._tls.bio_read(size))
+                if len(output[-1]) < size:
+                    return
 
 
 class ServerLayer(TlsLayer):
@@ -242,10 +238,7 @@ class ServerLayer(TlsLayer):
 
     def _answer(self) -> None:
         """Look at what the hello led to before anything of it is sent."""
-        flight = self._output()
-        if not flight:
-            return
-        if not self._hello_judged and not is_hello_retry(flight):
+        if self._hold_output() and not self._hello_judged and not is_hello_retry(self._held[0]):
             self._hello_judged = True
             try:
                 self._judge_hello()
@@ -256,7 +249,7 @@ class ServerLayer(TlsLayer):
                 self._below.write(plain_alert(spoken))
                 self.fail(error, gently=True)
                 return
-        self._below.write(flight)
+        self._flush()
 
     def _judge_hello(self) -> None:
         if self._judge.speaks_otherwise:
@@ -264,7 +257,7 @@ class ServerLayer(TlsLayer):
         self._check_group()
 
     def _completed(self) -> None:
-        self._flush()
+        self._hold_output()  # the tickets, which nobody waits for
         if self._tls.get_alpn_proto_negotiated() != PROTOCOL:
             # It offered none at all. TLS has no alert for that, and scanners need the handshake.
             self.cipherFinish()

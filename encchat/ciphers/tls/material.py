@@ -156,25 +156,13 @@ class Material:
     crls: tuple[x509.CertificateRevocationList, ...]
     #: Revoked serial numbers, by the DER name of the authority.
     revoked: Mapping[bytes, frozenset[int]]
+    #: The same in words.
+    showing: Showing
 
     @property
     def leaf(self) -> x509.Certificate:
         """Our certificate."""
         return self.chain[0]
-
-    @property
-    def showing(self) -> Showing:
-        """The same in words."""
-        where = self.sources
-        return Showing(
-            server=where.server,
-            pinned=where.pinned,
-            certificate=str(where.certificate),
-            authorities="the system's list" if where.authorities is None else str(where.authorities),
-            crl=str(where.crl),
-            ends=self.leaf.not_valid_after_utc,
-            issuer=issuer_of(self.leaf),
-        )
 
     def findings(self, now: datetime) -> Iterator[Finding]:
         """What has to be renewed, or soon."""
@@ -203,12 +191,12 @@ def load(where: Sources, now: datetime, note: Callable[[Path], None] | None = No
     if spki(chain[0].public_key()) != spki(key.public_key()):
         raise KeyOfAnother(key=str(where.key), certificate=str(where.certificate))
     if where.pinned:
-        return Material(where, key, chain[:1], (), (), {})
+        return Material(where, key, chain[:1], (), (), {}, _showing(where, chain[0]))
     _check_leaf(where, chain[0], now)
     hint = "Copy it from where `encchat-admin ca init` made it."
     authorities = tuple(read_certificates(where.authorities, hint)) if where.authorities else ()
     crls = _crls(where, authorities)
-    return Material(where, key, chain, authorities, crls, _revoked(crls))
+    return Material(where, key, chain, authorities, crls, _revoked(crls), _showing(where, chain[0]))
 
 
 def check_successor(new: Material, old: Material) -> None:
@@ -224,6 +212,18 @@ def check_successor(new: Material, old: Material) -> None:
     for issuer, crl in before.items():
         if issuer in after and after[issuer].last_update_utc < crl.last_update_utc:
             raise CrlRolledBack(path=path)
+
+
+def _showing(where: Sources, leaf: x509.Certificate) -> Showing:
+    return Showing(
+        server=where.server,
+        pinned=where.pinned,
+        certificate=str(where.certificate),
+        authorities="the system's list" if where.authorities is None else str(where.authorities),
+        crl=str(where.crl),
+        ends=leaf.not_valid_after_utc,
+        issuer=issuer_of(leaf),
+    )
 
 
 def _hint(where: Sources) -> str:
