@@ -161,6 +161,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         "fullfsync = ON",  # only macOS knows it: there a plain fsync does not reach the disk
         "wal_autocheckpoint = 4000",
         "cache_size = -16384",
+        "secure_delete = ON",  # what retention takes is not left in free pages
         "trusted_schema = OFF",
     ):
         connection.execute(f"PRAGMA {setting}")
