@@ -8,6 +8,8 @@ CIPHER ?= rsa
 NAME ?=
 ARGS ?=
 TESTS ?= tests
+# Tests that run at once; many of them wait for a process, so one after the other takes twice as long.
+JOBS ?= 2
 BENCH ?= $(filter-out bench/_%,$(wildcard bench/*.py))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -21,7 +23,7 @@ CODE = encchat twisted tests docs bench
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "Given on the command line: NAME= DATA= CIPHER= ARGS= TESTS= BENCH= PYTHON= VENV="
+	@echo "Given on the command line: NAME= DATA= CIPHER= ARGS= TESTS= JOBS= BENCH= PYTHON= VENV="
 
 run: $(VENV)/.run ## the service on this machine (DATA=, CIPHER=, ARGS='more options')
 	@$(BIN)/twistd -n --pidfile= encchat --cipher '$(CIPHER)' --data '$(DATA)' $(ARGS)
@@ -30,7 +32,7 @@ chat: $(VENV)/.run ## the client (NAME=alice, ARGS='HOST:PORT and options')
 	@$(BIN)/encchat-client $(if $(NAME),--name '$(NAME)') $(ARGS)
 
 test: $(VENV)/.dev ## all tests, or TESTS=tests.test_wire
-	@$(BIN)/python -m tests.summary $(TESTS)
+	@$(BIN)/python -m tests.summary -j$(JOBS) $(TESTS)
 
 check: $(VENV)/.dev ## lint, format, types, the direction of imports, and generated pages
 	$(BIN)/python -m ruff check --quiet $(wildcard $(CODE))
@@ -58,7 +60,7 @@ bench: $(VENV)/.dev ## the benchmarks, or BENCH=bench/rsa.py
 		echo "== $$script"; $(BIN)/python -m "$$(echo "$${script%.py}" | tr / .)"; done
 
 soak: $(VENV)/.dev ## the tests with ENCCHAT_SOAK=1, which makes the long ones long
-	@ENCCHAT_SOAK=1 $(BIN)/python -m tests.summary $(TESTS)
+	@ENCCHAT_SOAK=1 $(BIN)/python -m tests.summary -j$(JOBS) $(TESTS)
 
 packages: $(VENV)/.dev ## wheel, sdist and editable, each tried in a fresh environment
 	@bash .ci/packages $(BIN)/python
