@@ -145,7 +145,8 @@ class CipherLayer(Protocol):
         self._open = True
         self.negotiatedProtocol = protocol
         self.peerIdentity = identity
-        self._cancel_timer()
+        if self._gone is None:
+            self._cancel_timer()
         self._inbox.open()
         if IHandshakeListener.providedBy(self.wrapped):
             self._run(cast(IHandshakeListener, self.wrapped).handshakeCompleted)
@@ -294,6 +295,7 @@ class CipherLayer(Protocol):
                 address=_where(self.getPeer()),
                 cipher=type(self).__name__,
             )
+            failure.cleanFailure()  # its frames hold keys and text
             self._end_for(failure)
         return None
 
@@ -340,7 +342,7 @@ class CipherLayer(Protocol):
             raise RuntimeError("write before handshakeCompleted")
         if data:
             if self.disconnecting:  # a registered producer still gets through to the peer: let it go on
-                self._wait(CLOSE_DEADLINE, self.abortConnection)
+                self._wait(CLOSE_DEADLINE, self._give_up)
             self._run(self.cipherWrite, data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -359,11 +361,15 @@ class CipherLayer(Protocol):
         elif self._producer is None:
             self._finish()
         else:
-            self._wait(CLOSE_DEADLINE, self.abortConnection)
+            self._wait(CLOSE_DEADLINE, self._give_up)
 
     def abortConnection(self) -> None:
-        """Close at once and forget what is still to be sent."""
+        """Close at once and forget what is still to be sent. Nothing more is delivered."""
         self._inbox.close()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Let go of the connection below; what has come from a peer that closed is delivered yet."""
         if self._lost or self._aborted:
             return
         self._aborted = self.disconnecting = True
@@ -387,8 +393,8 @@ class CipherLayer(Protocol):
             return
         if answered and not self._peer_closed:
             self._lingering = True
-            self._inbox.detach(resume=True)
-            self._wait(CLOSE_DEADLINE, self.abortConnection)
+            self._inbox.resume(ABOVE)  # the cipher may still hold: it goes on working, and has its bounds
+            self._wait(CLOSE_DEADLINE, self._give_up)
         else:
             self._shut()
 
@@ -396,7 +402,7 @@ class CipherLayer(Protocol):
         """Close the connection below, and give the peer until CLOSE_DEADLINE to take what is left."""
         self._lingering = False
         self._inbox.detach(resume=True)
-        self._wait(CLOSE_DEADLINE, self.abortConnection)
+        self._wait(CLOSE_DEADLINE, self._give_up)
         self._below.loseConnection()
 
     def _abort_below(self) -> None:
@@ -444,7 +450,8 @@ class CipherLayer(Protocol):
     def pauseProducing(self) -> None:
         """Deliver nothing more, and stop reading below. What has arrived is delivered all the same when
         the connection ends."""
-        self._inbox.pause(ABOVE)
+        if not self._finished:
+            self._inbox.pause(ABOVE)
 
     def resumeProducing(self) -> None:
         """Deliver what waits, then read on."""

@@ -790,6 +790,16 @@ class EndTests(LayerCase):
         self.below_lost()
         self.assertEnds("made", "secure", b"one", b"two", ConnectionDone)
 
+    def test_closed_while_paused_by_a_peer_that_takes_nothing(self) -> None:
+        """Even if our own goodbye never gets out and the connection below must be aborted."""
+        self.build()
+        self.layer.pauseProducing()
+        self.layer.dataReceived(b"one\n!close")
+        self.clock.advance(CLOSE_DEADLINE)
+        self.assertTrue(self.below.disconnected)
+        self.below_lost(ConnectionAborted())
+        self.assertEnds("made", "secure", b"one", ConnectionDone)
+
     def test_cut_while_paused(self) -> None:
         """So does what came, authentic, before a cut."""
         self.build()
@@ -850,6 +860,20 @@ class LingerTests(LayerCase):
         self.assertTrue(self.below.disconnecting)
         self.below_lost()
         self.assertEnds("made", "secure", ConnectionDone)
+
+    def test_a_cipher_that_holds(self) -> None:
+        """A cipher with too much to do can still stop the reading; the protocol above no longer can."""
+        self.build()
+        self.layer.hold("work")
+        self.layer.loseConnection()
+        self.assertEqual(self.below.producerState, "paused")
+        self.layer.release("work")
+        self.assertEqual(self.below.producerState, "producing")
+        self.layer.pauseProducing()
+        self.assertEqual(self.below.producerState, "producing")
+        self.layer.hold("work")
+        self.layer.dataReceived(b"!close")
+        self.assertEqual((self.below.producerState, self.below.disconnecting), ("producing", True))
 
     def test_the_stream_ends(self) -> None:
         """Or once its stream has ended."""
@@ -962,6 +986,14 @@ class PendingTests(LayerCase):
         self.below_lost()
         self.clock.advance(CLOSE_DEADLINE)
         self.finish_work(b"too late")
+        self.assertEnds("made", "secure", ConnectionLost)
+
+    def test_deadline_of_a_handshake(self) -> None:
+        """Nor if the handshake was completed meanwhile."""
+        self.build(hello=False)
+        self.below_lost()
+        self.finish_work(b"!hello", pending=True)
+        self.clock.advance(CLOSE_DEADLINE)
         self.assertEnds("made", "secure", ConnectionLost)
 
     def test_leaving(self) -> None:
