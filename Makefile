@@ -8,7 +8,7 @@ CIPHER ?= rsa
 NAME ?=
 ARGS ?=
 TESTS ?= tests
-# Tests that run at once; many of them wait for a process, so one after the other takes twice as long.
+# Tests that run at once; many of them wait for a process, so one after the other takes half as long again.
 JOBS ?= 2
 BENCH ?= $(filter-out bench/_%,$(wildcard bench/*.py))
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -27,11 +27,25 @@ from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position
 
 DOCS = Path(__file__).resolve().parent
 
-#: The aliases in messages.py, in the order in which they are explained.
-ALIASES = ("Id", "Seq", "Time", "Count", "Name", "RoomName", "Word", "Text", "MsgId", "Chain", "Body")
+#: The types that messages.py gives a name, and the structures that messages are made of, in its order.
+ALIASES = tuple(name for name, value in vars(messages).items() if get_origin(value) is Annotated)
 #: What the messages' class names read on the page.
 TAGS = {kind.__name__: str(kind.__struct_config__.tag) for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)}
-STRUCTURES = (messages.Position, messages.Limits, messages.Member, messages.RoomInfo)
+STRUCTURES = tuple(
+    value
+    for value in vars(messages).values()
+    if isinstance(value, type)
+    and issubclass(value, msgspec.Struct)
+    and value.__module__ == messages.__name__
+    and value.__struct_config__.tag is None
+)
+    messages.Position,
+    messages.Limits,
+    messages.Member,
+    messages.RoomInfo,
+    messages.Restriction,
+    messages.Standing,
+)
 
 
 # ---------------------------------------------------------------------------------------------- messages

@@ -60,15 +60,25 @@ class RoundTrip(SynchronousTestCase):
         self.assertEqual(wire.decode_server(frame), entry)
 
     def test_bytes(self) -> None:
-        """The bytes themselves: they are the protocol, whatever library writes them."""
+        """The bytes themselves: they are the protocol, whatever library writes them. An entry's can never
+        change, as they are stored and hashed."""
         self.assertEqual(wire.encode(Ping(id=5)), b"\x00\x00\x00\x07\x92\xa4ping\x05")
         self.assertEqual(
-            wire.encode(Hello(versions=(1,), name="alice")),
-            b"\x00\x00\x00\x11\x95\xa5hello\x91\x01\xa5alice\xa0\xa0",
+            wire.encode(Entry("+r", 1, 300, "bob", "", "me", b"m" * 16, b"\xff")),
+            b"\x00\x00\x00\x2b\x99\xa5entry\xa2+r\x01\xcd\x01\x2c\xa3bob\xa0\xa2me\xc4\x10mmmmmmmmmmmmmmmm\xc4\x01\xff",
+        )
+
+    def test_first_peers(self) -> None:
+        """What the first version sent is understood for ever, however the messages have grown."""
+        self.assertEqual(
+            wire.decode_client(b"\x00\x00\x00\x11\x95\xa5hello\x91\x01\xa5alice\xa0\xa0"),
+            Hello(versions=(1,), name="alice"),
         )
         self.assertEqual(
-            wire.encode(Send(id=1, room="+r", msgid=b"m" * 16, kind="text", body=b"\xff")),
-            b"\x00\x00\x00\x24\x96\xa4send\x01\xa2+r\xc4\x10mmmmmmmmmmmmmmmm\xa4text\xc4\x01\xff",
+            wire.decode_client(
+                b"\x00\x00\x00\x24\x96\xa4send\x01\xa2+r\xc4\x10mmmmmmmmmmmmmmmm\xa4text\xc4\x01\xff"
+            ),
+            Send(id=1, room="+r", msgid=b"m" * 16, kind="text", body=b"\xff"),
         )
 
 
