@@ -40,13 +40,6 @@ STRUCTURES = tuple(
     and value.__struct_config__.tag is None
 )
     messages.Position,
-    messages.Limits,
-    messages.Member,
-    messages.RoomInfo,
-    messages.Restriction,
-    messages.Standing,
-)
-
 
 # ---------------------------------------------------------------------------------------------- messages
 
