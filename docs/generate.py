@@ -39,7 +39,7 @@ STRUCTURES = tuple(
     and value.__module__ == messages.__name__
     and value.__struct_config__.tag is None
 )
-    messages.Position,
+
 
 # ---------------------------------------------------------------------------------------------- messages
 
