@@ -220,6 +220,12 @@ FAULTS = (
         "kept = []\nPIECE = ",
     ),
     fault(
+        "the socket is closed at once",
+        "test_closing_while_the_other_writes",
+        "return True  # the peer",
+        "return False  # the peer",
+    ),
+    fault(
         "the end does not wait for a producer",
         "test_a_streaming_producer",
         METHODS,

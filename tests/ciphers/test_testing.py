@@ -153,12 +153,14 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(self.client.ends, 1)
 
     def test_reset(self) -> None:
-        """Closed over bytes that nobody read, the other side is reset."""
+        """Closed over bytes that nobody read, the other side is reset, before it has read everything."""
+        said = b"x" * (link_module.READ_SIZE + 1)
         self.link.client.write(b"unread")
+        self.link.server.write(said)
         self.link.server.loseConnection()
         self.link.flush()
         self.assertEqual((self.server.got, self.server.reason), ([], ConnectionDone))
-        self.assertEqual(self.client.reason, ConnectionLost)
+        self.assertEqual((self.client.got, self.client.reason), ([said[:-1]], ConnectionLost))
 
     def test_abort(self) -> None:
         """What was not read is lost, on the other side too."""

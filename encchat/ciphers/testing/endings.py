@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from encchat.ciphers.layer import CLOSE_DEADLINE
 from encchat.ciphers.testing.harness import Harness, Recorder, Session
+from encchat.ciphers.testing.link import READ_SIZE
 from encchat.ciphers.testing.streams import Pausing, Pusher, noise
 from encchat.errors import EncchatError
 
@@ -38,11 +39,12 @@ class EndContract(Harness):
     def test_closing_while_the_other_writes(self) -> None:
         """What the closing side wrote arrives although it no longer reads what the peer is writing."""
         session = self.secured()
-        session.client.secure_transport.write(noise(100_000))
-        session.server.secure_transport.write(b"closing: full")
+        session.client.secure_transport.write(noise(3 * READ_SIZE))
+        said = noise(READ_SIZE + 1) + b"closing: full"
+        session.server.secure_transport.write(said)
         session.server.secure_transport.loseConnection()
         self.flush(session)
-        self.assertEqual(session.client.received, b"closing: full")
+        self.assertEqual(session.client.received, said)
         self._ended(session, ConnectionDone)
         self.assertEqual(session.server.received, b"", "delivered after it had closed")
 

@@ -2,8 +2,8 @@
 
 Two :class:`End` s are the transports of two protocols. Nothing moves until the link is pumped: then the
 bytes go over in pieces of any size, may be altered on the way, wait while the reader has paused, and
-push back on a producer when too many wait. ``loseConnection`` stops reading and sends what is left;
-``abortConnection`` loses it; ``cut`` ends both sides wherever they are.
+push back on a producer when too many wait. ``loseConnection`` stops reading and sends what is left,
+unless the peer goes on writing; ``abortConnection`` loses it; ``cut`` ends both sides wherever they are.
 """
 
 from __future__ import annotations
@@ -140,13 +140,15 @@ class End(FakeTransport):
             return False
         fate: Exception | None = None
         if self._ending is None:
-            if not self.disconnecting or self.outgoing or self._producer is not None:
+            if not self.disconnecting:
                 return False
-            # A socket that is closed over bytes that nobody read is reset.
-            self._ending, fate = (
-                Failure(ConnectionDone()),
-                ConnectionLost() if other.outgoing else ConnectionDone(),
-            )
+            if other.outgoing and not other.disconnecting:
+                # A socket that is closed over unread bytes is reset, and what it still had to send is lost.
+                self._ending, fate = Failure(ConnectionDone()), ConnectionLost()
+            elif self.outgoing or self._producer is not None:
+                return False
+            else:
+                self._ending, fate = Failure(ConnectionDone()), ConnectionDone()
         elif self._ending.check(ConnectionAborted):
             fate = ConnectionLost()
         elif self.paused and not self.disconnecting:
