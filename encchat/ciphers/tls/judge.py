@@ -2,7 +2,8 @@
 
 One judge hears one connection. OpenSSL verifies the chain, the dates, the signatures, the strength and
 the revocation lists, and calls ``hear`` for every certificate, the leaf last: the judge can only be
-stricter. Its refusal is kept for the words; the wire shows TLS's own alert. What it finds is believed
+stricter. Its refusal is kept for the words; the wire shows TLS's own alert, which for OpenSSL's objections
+says what they are, and for ours is "internal error". What it finds is believed
 once the handshake is complete, as only then the peer has proved that it holds the key.
 
 What a certificate says depends on its bytes alone, so it is read once and remembered for those who come
@@ -59,6 +60,8 @@ class Judge:
         """``revoked`` gives what is revoked at the time of asking: lists may change during a handshake."""
         self.showing = showing
         self.refusal: EncchatError | None = None
+        #: True when it is we who refused, and OpenSSL had no objection.
+        self.overruled = False
         #: True when the peer offered protocols, and ours was not among them (ALPN).
         self.speaks_otherwise = False
         self._serials: list[int] = []
@@ -76,6 +79,7 @@ class Judge:
             self.refusal = CertificateRefused(
                 peer=self.showing.peer, subject="unreadable", why="it cannot be understood"
             )
+        self.overruled = self.refusal is not None and not error
         return self.refusal is None
 
     def read(self, der: bytes) -> Leaf:

@@ -198,6 +198,16 @@ class TlsLayer(CipherLayer):
         self._flush()
         self.fail(self._words(error), gently=True)
 
+    def _fail_in_plain(self, error: EncchatError) -> None:
+        """Refuse by an alert of our own, before anything else of this flight was sent."""
+        alert = Alert.CERTIFICATE_UNKNOWN
+        if isinstance(error, NothingInCommon):
+            alert = Alert.HANDSHAKE_FAILURE
+        elif isinstance(error, NotEncchat):
+            alert = Alert.NO_APPLICATION_PROTOCOL
+        self._below.write(plain_alert(alert))
+        self.fail(error, gently=True)
+
     def _words(self, error: SSL.Error) -> EncchatError:
         if self._judge.refusal is not None:
             return self._judge.refusal
@@ -243,11 +253,7 @@ class ServerLayer(TlsLayer):
             try:
                 self._judge_hello()
             except EncchatError as error:
-                spoken = Alert.HANDSHAKE_FAILURE
-                if isinstance(error, NotEncchat):
-                    spoken = Alert.NO_APPLICATION_PROTOCOL
-                self._below.write(plain_alert(spoken))
-                self.fail(error, gently=True)
+                self._fail_in_plain(error)
                 return
         self._flush()
 
@@ -301,11 +307,18 @@ class ClientLayer(TlsLayer):
                 raise NotEncchat(peer=self._judge.showing.peer)
             self._trust(self._claim(identity))
         except EncchatError as error:
-            self._below.write(plain_alert(Alert.CERTIFICATE_UNKNOWN))
-            self.fail(error, gently=True)
+            self._fail_in_plain(error)
             return
         self._flush()
         self.established(PROTOCOL, identity)
+
+    def _refuse(self, error: SSL.Error) -> None:
+        if self._judge.overruled and not self._done:
+            # OpenSSL would call it an internal error. Until the first protected record of a client its
+            # alerts may be in plain text.
+            self._fail_in_plain(self._words(error))
+        else:
+            super()._refuse(error)
 
     def _claim(self, identity: PeerIdentity) -> ServerClaim:
         pinned = self._judge.showing.pinned

@@ -134,6 +134,7 @@ _FROM_SERVER: dict[str, type[ServerRefusedUs]] = {
     "bad certificate": ServerSaysBad,
     "unsupported certificate": ServerSaysBad,
     "certificate unknown": ServerSaysBad,
+    "internal error": ServerSaysBad,  # what OpenSSL sends when it is our judge that refused
 }
 _FROM_CLIENT = {
     "unknown ca": "Give it the certificate of the authority, {issuer}: ca.pem.",

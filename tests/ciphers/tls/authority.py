@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import rsa as old_rsa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
@@ -114,7 +115,7 @@ class Authority:
         path_length: int | None = None,
         issuer: Authority | None = None,
         usage: bool = True,
-        digest: HashAlgorithm | None = None,
+        identified: bool = True,
         extra: Iterable[x509.ExtensionType] = (),
     ) -> x509.Certificate:
         """Any certificate at all."""
@@ -129,10 +130,10 @@ class Authority:
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(authority, path_length), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False
-            )
         )
+        if identified:
+            identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+            builder = builder.add_extension(identifier, critical=False)
         if authority and usage:
             builder = builder.add_extension(
                 x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True
@@ -143,13 +144,13 @@ class Authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         for extension in extra:
             builder = builder.add_extension(extension, critical=False)
-        return builder.sign(issuer.key, _digest(issuer.key, digest))
+        return builder.sign(issuer.key, _digest(issuer.key))
 
-    def user(self, name: str = "alice", *, key: Key | None = None, **more: object) -> Leaf:
+    def user(self, user: str = "alice", *, key: Key | None = None, **more: object) -> Leaf:
         """A user's certificate; ``more`` as for ``sign``."""
         facts: dict[str, object] = {
-            "name": name,
-            "names": [uri(f"encchat:{name}")],
+            "name": user,
+            "names": [uri(f"encchat:{user}")],
             "purposes": [CLIENT_AUTH],
         }
         return self._leaf(key, facts | more)
@@ -187,11 +188,26 @@ class Authority:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(updated).build()
             builder = builder.add_revoked_certificate(entry)
         key = signer or self.key
-        return builder.sign(key, _digest(key, None))
+        return builder.sign(key, _digest(key))
 
 
-def _digest(key: Key, digest: HashAlgorithm | None) -> HashAlgorithm | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else digest or SHA256()
+def with_sha1(leaf: Leaf, signer: rsa.RSAPrivateKey) -> Leaf:
+    """The same certificate, signed with SHA-1; ``cryptography`` no longer does that."""
+    sha256, sha1 = (bytes.fromhex(f"06092a864886f70d0101{last}0500") for last in ("0b", "05"))
+    der = leaf.certificate.public_bytes(Encoding.DER)
+    body = leaf.certificate.tbs_certificate_bytes
+    numbers = signer.private_numbers()
+    key = old_rsa.PrivateKey(
+        numbers.public_numbers.n, numbers.public_numbers.e, numbers.d, numbers.p, numbers.q
+    )
+    altered = body.replace(sha256, sha1)
+    signature = old_rsa.sign(altered, key, "SHA-1")
+    der = der.replace(body, altered).replace(sha256, sha1)[: -len(signature)] + signature
+    return Leaf(x509.load_der_x509_certificate(der), leaf.key)
+
+
+def _digest(key: Key) -> HashAlgorithm | None:
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256()
 
 
 def write_crl(path: Path, *crls: x509.CertificateRevocationList) -> None:
