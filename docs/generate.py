@@ -22,7 +22,7 @@ from msgspec import inspect
 
 import encchat.core
 from encchat import errors, messages, wire
-from encchat.core import names, requests, session
+from encchat.core import door, links, names, requests, rules, session
 from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position
 
 DOCS = Path(__file__).resolve().parent
@@ -161,6 +161,16 @@ def limits() -> Iterator[str]:
             ("entries in one `page`", f"{messages.MAX_PAGE}, and about {requests.PAGE_BYTES} bytes"),
             ("name, and room name behind its sign", f"1 to {names.MAX_NAME} characters"),
             ("`send` and `topic`", f"{defaults.rate} a second, {defaults.burst} at once (`Limits`)"),
+            (
+                "acts of moderation, `link` and `unlink`",
+                f"{session.ACT_RATE} a second, {session.ACT_BURST} at once",
+            ),
+            ("roles, bans, mutes, invitations of a room", f"{rules.MAX_LISTED} each"),
+            ("keys of a name", f"{door.MAX_KEYS}"),
+            (
+                "a code of `link`",
+                f"{links.LIFETIME // 60_000} minutes, {links.TRIES} wrong ones",
+            ),
             ("other requests", f"{session.REQUEST_RATE} a second, {session.REQUEST_BURST} at once"),
             (
                 "requests that wait behind another",

@@ -36,6 +36,8 @@ Name: TypeAlias = Annotated[str, Meta(max_length=64)]
 RoomName: TypeAlias = Annotated[str, Meta(max_length=64)]
 Word: TypeAlias = Annotated[str, Meta(max_length=32)]
 Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
+Fingerprint: TypeAlias = Annotated[str, Meta(max_length=64)]
+Reason: TypeAlias = Annotated[str, Meta(max_length=200)]
 MsgId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Chain: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Body: TypeAlias = Annotated[bytes, Meta(max_length=MAX_BODY)]
@@ -69,12 +71,29 @@ class Member(Struct, frozen=True, array_like=True):
 
 
 class RoomInfo(Struct, frozen=True, array_like=True):
-    """One room in a list: how many members are here now, how many entries its log holds, its topic."""
+    """One room in a list: how many members are here now, how many entries its log holds, its topic, and
+    whether only those may come in who were invited."""
 
     room: RoomName
     members: Count
     entries: Seq
     topic: Text = ""
+    private: bool = False
+
+
+class Restriction(Struct, frozen=True, array_like=True):
+    """One ban or mute of a room: of whom, by whom, and until when (0: until it is undone)."""
+
+    name: Name
+    by: Name
+    until: Time = 0
+
+
+class Standing(Struct, frozen=True, array_like=True):
+    """One role in a room: whose, and which (``owner`` or ``moderator``)."""
+
+    name: Name
+    role: Word
 
 
 class _Message(Struct, frozen=True, array_like=True, tag=lambda name: name.lower()):
@@ -86,12 +105,14 @@ class _Message(Struct, frozen=True, array_like=True, tag=lambda name: name.lower
 
 class Hello(_Message, frozen=True):
     """First message: the protocol versions that the client speaks, the name that it asks for, a word
-    for the device, and the software it runs. Answered by ``Welcome`` or ``Refused``."""
+    for the device, and the software it runs. ``link`` is a code that another device of the name got by
+    ``Link``. Answered by ``Welcome`` or ``Refused``."""
 
     versions: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=8)]
     name: Name
     device: Word = ""
     software: Word = ""
+    link: Word = ""
 
 
 class Join(_Message, frozen=True):
@@ -162,6 +183,123 @@ class Topic(_Message, frozen=True):
     topic: Text
 
 
+class Invite(_Message, frozen=True):
+    """Let ``name`` into a private room, until a ``Kick`` or ``Ban`` takes it back; an entry of kind
+    ``invite``. For moderators. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+
+
+class Kick(_Message, frozen=True):
+    """Put ``name`` out of a room, and take back an invitation; an entry of kind ``kick``. For moderators,
+    and for admins also with an empty ``room``: out of the server. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+    reason: Reason = ""
+
+
+class Ban(_Message, frozen=True):
+    """Put ``name`` out of a room and keep it out, with all its keys, for ``seconds`` (0: until it is
+    undone); it loses its role. An entry of kind ``ban``. For moderators, and for admins also with an empty
+    ``room``: out of the server. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+    seconds: Count = 0
+    reason: Reason = ""
+
+
+class Unban(_Message, frozen=True):
+    """Undo a ban; an entry of kind ``unban``. For moderators, and for admins also with an empty ``room``.
+    Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+
+
+class Mute(_Message, frozen=True):
+    """Let ``name`` read but not write in a room, for ``seconds`` (0: until it is undone); an entry of kind
+    ``mute``. For moderators. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+    seconds: Count = 0
+    reason: Reason = ""
+
+
+class Unmute(_Message, frozen=True):
+    """Undo a mute; an entry of kind ``unmute``. For moderators. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+
+
+class Role(_Message, frozen=True):
+    """Make ``name`` an ``owner``, a ``moderator`` or a mere ``member`` of a room; an entry of kind
+    ``role``. For owners. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    name: Name
+    role: Word
+
+
+class Access(_Message, frozen=True):
+    """Make a room ``open`` or ``private`` (who is in it now is then invited), and let its ``members`` or
+    only its ``moderators`` set the topic; an empty word leaves things as they are. An entry of kind
+    ``access``. For owners. Answered by ``Sent``."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    access: Word = ""
+    topic_by: Word = ""
+
+
+class Mark(_Message, frozen=True):
+    """The person has read a room up to ``seq``. A mark never goes back. Answered by ``Done``."""
+
+    id: Id
+    room: RoomName
+    seq: Seq
+
+
+class Link(_Message, frozen=True):
+    """Let another device use this name: ask for a code for its ``Hello``. It replaces an earlier one.
+    Answered by ``Linked``."""
+
+    id: Id
+
+
+class Unlink(_Message, frozen=True):
+    """Take a key from this name: one's own, or one that was linked after one's own. Answered by ``Done``."""
+
+    id: Id
+    fingerprint: Fingerprint
+
+
+class About(_Message, frozen=True):
+    """How is this room run, and by whom? Answered by ``RoomProfile``."""
+
+    id: Id
+    room: RoomName
+
+
 class Ping(_Message, frozen=True):
     """Are you there? Answered by ``Pong``. Both sides may ask."""
 
@@ -198,7 +336,8 @@ class Refused(_Message, frozen=True):
 
 
 class Joined(_Message, frozen=True):
-    """You are in ``room``, whose log ends at ``head``. The entries after ``start`` follow."""
+    """You are in ``room``, whose log ends at ``head``. The entries after ``start`` follow. ``mark`` is how
+    far this name has read the room."""
 
     id: Id
     room: RoomName
@@ -206,6 +345,7 @@ class Joined(_Message, frozen=True):
     start: Position
     members: tuple[Member, ...]
     topic: Text = ""
+    mark: Seq = 0
 
 
 class Done(_Message, frozen=True):
@@ -215,7 +355,7 @@ class Done(_Message, frozen=True):
 
 
 class Sent(_Message, frozen=True):
-    """Stored, durably, as entry ``seq`` at ``time``."""
+    """Stored, durably, as entry ``seq`` at ``time``. (``seq`` is 0 for what was not about a room.)"""
 
     id: Id
     seq: Seq
@@ -264,16 +404,68 @@ class RoomList(_Message, frozen=True):
 
 class Profile(_Message, frozen=True):
     """Who has a name: the key's fingerprint, when it was claimed, whether a certificate authority
-    vouches for it, and the rooms shared with the one who asks where that person is now."""
+    vouches for it, the rooms shared with the one who asks where that person is now, and the ``keys`` of
+    further devices in the order in which they were linked."""
 
     id: Id
     name: Name
-    fingerprint: Annotated[str, Meta(max_length=64)]
+    fingerprint: Fingerprint
     since: Time
     vouched: bool
     online: bool
     classic: bool = False
     rooms: tuple[RoomName, ...] = ()
+    keys: tuple[Fingerprint, ...] = ()
+
+
+class RoomProfile(_Message, frozen=True):
+    """How a room is run: ``access`` and ``topic_by`` as in ``Access``, and who has a role. Bans, mutes and
+    invitations are told to those who can change them."""
+
+    id: Id
+    room: RoomName
+    access: Word
+    topic_by: Word
+    roles: tuple[Standing, ...] = ()
+    bans: tuple[Restriction, ...] = ()
+    mutes: tuple[Restriction, ...] = ()
+    invites: tuple[Name, ...] = ()
+
+
+class Removed(_Message, frozen=True):
+    """You are not in ``room`` any more: ``code`` is ``kicked`` or ``banned``, ``text`` is for people."""
+
+    room: RoomName
+    code: Word
+    text: Text
+
+
+class Invited(_Message, frozen=True):
+    """``name`` invites you into ``room``."""
+
+    room: RoomName
+    name: Name
+
+
+class Marked(_Message, frozen=True):
+    """Another device of this name has read ``room`` up to ``seq``."""
+
+    room: RoomName
+    seq: Seq
+
+
+class Linked(_Message, frozen=True):
+    """The ``code`` lets one other device in under this name, within ``seconds``."""
+
+    id: Id
+    code: Word
+    seconds: Count
+
+
+class Notice(_Message, frozen=True):
+    """The server's operator has something to say to everybody."""
+
+    text: Text
 
 
 class Presence(_Message, frozen=True):
@@ -315,7 +507,31 @@ class Closing(_Message, frozen=True):
 
 
 ClientMessage: TypeAlias = (
-    Hello | Join | Part | Send | Read | Who | Rooms | Whois | Topic | Typing | Ping | Pong | Bye
+    Hello
+    | Join
+    | Part
+    | Send
+    | Read
+    | Who
+    | Rooms
+    | Whois
+    | Topic
+    | Invite
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | Unmute
+    | Role
+    | Access
+    | About
+    | Mark
+    | Link
+    | Unlink
+    | Typing
+    | Ping
+    | Pong
+    | Bye
 )
 ServerMessage: TypeAlias = (
     Welcome
@@ -328,6 +544,12 @@ ServerMessage: TypeAlias = (
     | Members
     | RoomList
     | Profile
+    | RoomProfile
+    | Removed
+    | Invited
+    | Marked
+    | Linked
+    | Notice
     | Presence
     | Typing
     | Error

@@ -411,6 +411,15 @@ class Session:
         """Hearing it was enough."""
         return ()
 
+    def _unheeded(self, message: m.ServerMessage) -> Iterable[e.Event]:
+        """What nobody listens for yet."""
+        return ()
+
+    def _unasked(self, message: m.RoomProfile | m.Linked) -> Iterable[e.Event]:
+        """An answer to what is never asked."""
+        self._requests.answered(message.id, type(message))
+        return ()
+
     # --------------------------------------------------------------------------------------- errors
 
     def _error(self, message: m.Error) -> Iterable[e.Event]:
@@ -468,4 +477,6 @@ class Session:
         m.Error: _error,
         m.Ping: _ping,
         m.Pong: _pong,
+        **dict.fromkeys((m.RoomProfile, m.Linked), _unasked),
+        **dict.fromkeys((m.Removed, m.Invited, m.Marked, m.Notice), _unheeded),
     }

@@ -31,6 +31,12 @@ class NameVouched(RefusedError):
     code = "name-taken"
 
 
+class NameMoved(RefusedError):
+    """You are called {new} here now, and {name} is nobody's name any more. Connect as {new}."""
+
+    code = "name-moved"
+
+
 class NameMismatch(RefusedError):
     """Your certificate is for {vouched}, not for {name}. Connect as {vouched}."""
 
@@ -63,6 +69,15 @@ class Claim(Struct, frozen=True, array_like=True):
     fingerprint: str
     since: int
     vouched: bool = False
+    #: Keys that were linked to the name later, in that order.
+    further: tuple[str, ...] = ()
+    #: The name that its holder was given instead: this one is nobody's any more.
+    moved: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fingerprints of all keys that may use the name."""
+        return (self.fingerprint, *self.further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +105,10 @@ def judge(identity: PeerIdentity, requested: str, claim: Claim | None, policy: P
     if vouched is None:
         if claim.vouched:
             raise NameVouched(name=claim.shown)
-        if claim.fingerprint != identity.fingerprint:
+        if identity.fingerprint not in claim.keys:
             raise NameTaken(name=claim.shown, fingerprint=claim.fingerprint)
+        if claim.moved:
+            raise NameMoved(name=claim.shown, new=claim.moved)
     return Name(claim.shown, name.key)
 
 

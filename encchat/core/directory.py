@@ -1,33 +1,37 @@
-"""What the hub keeps in the directory: who owns a name, and what is known of a room."""
+"""What the hub keeps in the directory: who owns a name, what is known of a room, how far each name has read
+each room, codes for further devices, and who is banned from the server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from encchat.core.admission import Claim
 from encchat.core.interfaces import Conflict, IDirectory, Unavailable
+from encchat.core.links import LinkRecord
+from encchat.core.rules import Restraint, RoomRecord
 
 _T = TypeVar("_T")
 
+#: How often a change is tried while others change the same record.
+MAX_TRIES = 100
+
 _NAME = "name"
 _ROOM = "room"
+_MARK = "mark"
+_LINK = "link"
+_SERVER, _BANS = "server", "bans"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_claim = msgspec.msgpack.Decoder(Claim).decode
 
 
-class RoomRecord(Struct, frozen=True, array_like=True):
-    """What is durable about a room besides its log."""
-
-    created: int
-    creator: str
-    topic: str = ""
-
-
+_decode_mark = msgspec.msgpack.Decoder(int).decode
+_decode_link = msgspec.msgpack.Decoder(LinkRecord).decode
+_decode_bans = msgspec.msgpack.Decoder(tuple[Restraint, ...]).decode
 _decode_room = msgspec.msgpack.Decoder(RoomRecord).decode
 
 
@@ -61,6 +65,60 @@ class Directory:
             return claim if found is None else found
         return claim
 
+    async def change_claim(self, key: str, change: Callable[[Claim | None], Claim]) -> Claim:
+        """Replace what is recorded of a name by what ``change`` makes of it, and return that. Where others
+        change it too, ``change`` is asked again; what it raises ends the matter."""
+        return await self._change(_NAME, key, _decode_claim, change)
+
+    async def put_link(self, key: str, link: LinkRecord) -> None:
+        """A code for the name is out; it replaces an earlier one."""
+        await self._change(_LINK, key, _decode_link, lambda held: link)
+
+    async def drop_link(self, key: str) -> None:
+        """No code is out any more."""
+        while (item := await self._items.get(_LINK, key)) is not None:
+            try:
+                await self._items.delete(_LINK, key, item.revision)
+            except Conflict:
+                continue
+
+    async def redeem(self, key: str, digest: bytes, now: int) -> str | None:
+        """Use up a code of the name, and return whose key asked for it; None for a wrong one, which counts
+        against the right one. Of two that bring the right one, one gets None."""
+        while (item := await self._items.get(_LINK, key)) is not None:
+            link = _readable(_decode_link, item.value)
+            right = now < link.expires and compare_digest(link.digest, digest)
+            try:
+                if right or now >= link.expires or link.tries <= 1:
+                    await self._items.delete(_LINK, key, item.revision)
+                else:
+                    worn = msgspec.structs.replace(link, tries=link.tries - 1)
+                    await self._items.put(_LINK, key, _encode(worn), item.revision)
+            except Conflict:
+                continue
+            return link.by if right else None
+        return None
+
+    async def bans(self) -> tuple[Restraint, ...]:
+        """Who is banned from the server."""
+        item = await self._items.get(_SERVER, _BANS)
+        return () if item is None else _readable(_decode_bans, item.value)
+
+    async def change_bans(
+        self, change: Callable[[tuple[Restraint, ...]], tuple[Restraint, ...]]
+    ) -> tuple[Restraint, ...]:
+        """Replace them, as ``change_claim`` does."""
+        return await self._change(_SERVER, _BANS, _decode_bans, lambda held: change(held or ()))
+
+    async def mark(self, name: str, room: str) -> int:
+        """Up to which seq this name has read the room."""
+        item = await self._items.get(_MARK, f"{name} {room}")
+        return 0 if item is None else _readable(_decode_mark, item.value)
+
+    async def advance_mark(self, name: str, room: str, seq: int) -> int:
+        """It has read up to ``seq`` now, or further; returns how far."""
+        return await self._change(_MARK, f"{name} {room}", _decode_mark, lambda held: max(held or 0, seq))
+
     async def room(self, room: str) -> RoomRecord | None:
         """What is recorded of the room."""
         item = await self._items.get(_ROOM, room)
@@ -74,20 +132,38 @@ class Directory:
             return await self.room(room) or record
         return record
 
-    async def set_topic(self, room: str, topic: str) -> None:
-        """Change the recorded topic."""
-        while (item := await self._items.get(_ROOM, room)) is not None:
-            record = msgspec.structs.replace(_readable(_decode_room, item.value), topic=topic)
+    async def change_room(self, room: str, change: Callable[[RoomRecord], RoomRecord]) -> RoomRecord:
+        """Replace the record by what ``change`` makes of it, and return that. Where others change it too,
+        ``change`` is asked again; what it raises ends the matter."""
+
+        def changed(held: RoomRecord | None) -> RoomRecord:
+            if held is None:
+                raise Unavailable(reason=f"the record of {room} is gone")
+            return change(held)
+
+        return await self._change(_ROOM, room, _decode_room, changed)
+
+    async def rooms(self, limit: int, after: str = "") -> dict[str, RoomRecord]:
+        """Up to ``limit`` recorded rooms, by name, of those behind ``after``."""
+        found = await self._items.scan(_ROOM, after, limit)
+        return {room: _readable(_decode_room, item.value) for room, item in found.items()}
+
+    async def _change(
+        self, kind: str, key: str, decode: Callable[[bytes], _T], change: Callable[[_T | None], _T]
+    ) -> _T:
+        """Compare and set, until nobody comes between."""
+        for _ in range(MAX_TRIES):
+            item = await self._items.get(kind, key)
+            held = None if item is None else _readable(decode, item.value)
+            new = change(held)
+            if new == held:
+                return new
             try:
-                await self._items.put(_ROOM, room, _encode(record), item.revision)
+                await self._items.put(kind, key, _encode(new), 0 if item is None else item.revision)
             except Conflict:
                 continue
-            return
-
-    async def rooms(self, limit: int) -> dict[str, RoomRecord]:
-        """Up to ``limit`` recorded rooms, by name."""
-        found = await self._items.scan(_ROOM, limit=limit)
-        return {room: _readable(_decode_room, item.value) for room, item in found.items()}
+            return new
+        raise Unavailable(reason=f"{key} is changed by too many at once")
 
 
 def _readable(decode: Callable[[bytes], _T], value: bytes) -> _T:

@@ -7,33 +7,27 @@ its members, once. What a member cannot take now it later reads from the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-from encchat.core.admission import Claim, Policy, guest_name, judge, judge_guest
+from encchat.core import acts
+from encchat.core.admission import Policy
 from encchat.core.appends import Answer, AppendQueue
-from encchat.core.directory import Directory, RoomRecord
-from encchat.core.interfaces import Draft, IDirectory, IRoomLog, ITurn, Stored
+from encchat.core.directory import Directory
+from encchat.core.door import Door
+from encchat.core.identity import PeerIdentity
+from encchat.core.interfaces import Deed, Draft, IAudit, IDirectory, IRoomLog, ITurn, Stored
 from encchat.core.names import LOBBY, Name, parse_name
+from encchat.core.refusals import NoSuchName, NoSuchRoom
 from encchat.core.rooms import Room
+from encchat.core.rules import Act, Person, Rank, RoomRecord, key_token
 from encchat.core.session import Session
-from encchat.errors import RefusedError
-from encchat.messages import Limits, Position, Profile, RoomInfo
+from encchat.errors import StorageError
+from encchat.messages import Invited, Limits, Profile, RoomInfo
 
 #: Rooms that a list shows at most.
 MAX_ROOM_LIST = 1000
-
-
-class ServerFull(RefusedError):
-    """This server has as many people as it takes ({limit}). Try again later."""
-
-    code = "server-full"
-
-
-class NoSuchName(RefusedError):
-    """Nobody has the name {name} here."""
-
-    code = "no-such-name"
 
 
 @dataclass(slots=True)
@@ -47,22 +41,34 @@ class Settings:
     max_sessions: int = 10_000
     #: Rooms in which one session can be.
     max_rooms: int = 256
+    #: Fingerprints of the keys that may do everything an owner may, in every room.
+    admins: frozenset[str] = frozenset()
 
 
 class Hub:
     """Holds the sessions and rooms of one server; one per process."""
 
-    def __init__(self, log: IRoomLog, items: IDirectory, turn: ITurn, settings: Settings) -> None:
+    def __init__(
+        self,
+        log: IRoomLog,
+        items: IDirectory,
+        turn: ITurn,
+        settings: Settings,
+        audit: IAudit | None = None,
+    ) -> None:
         self.log = log
         self.directory = Directory(items)
         self.turn = turn
         self.settings = settings
+        self.audit = audit
+        self.door = Door(self)
         self.appends = AppendQueue(log, lambda work: turn.spawn(work, None), turn.soon, self._committed)
         #: Those who were admitted; and all, with those who still have to say hello.
         self.sessions: set[Session] = set()
         self._connected: set[Session] = set()
         self._names: dict[str, list[Session]] = {}
-        self._guests: dict[str, str] = {}
+        #: The names of classic peers who are in, and their keys.
+        self.guests: dict[str, str] = {}
         self._rooms: dict[str, Room] = {}
         self._count = 0
         self._dirty_rooms: set[Room] = set()
@@ -71,38 +77,6 @@ class Hub:
         log.hints(self._hinted)
 
     # ------------------------------------------------------------------------------------ sessions
-
-    async def admit(self, session: Session, requested: str) -> Name:
-        """Let a session in under the name that it asks for.
-
-        :raises RefusedError: it may not come in, or not under that name.
-        :raises Unavailable: the directory cannot be read now.
-        """
-        identity = session.identity
-        key = parse_name(requested).key
-        claim = await self.directory.claim(key)
-        name = judge(identity, requested, claim, self.settings.policy)
-        self._refuse_when_full()
-        wanted = Claim(
-            name.shown, identity.fingerprint, self.milliseconds(), identity.vouched_name is not None
-        )
-        settled = await self.directory.settle(key, wanted)
-        name = judge(identity, requested, settled, self.settings.policy)
-        self._refuse_when_full()
-        self._enter(session, name)
-        return name
-
-    def admit_guest(self, session: Session) -> Name:
-        """Let a classic peer in under a name made from its key.
-
-        :raises RefusedError: this server takes none, or no more.
-        """
-        judge_guest(self.settings.policy)
-        self._refuse_when_full()
-        name = guest_name(session.identity, self._guests)
-        self._guests[name.key] = session.identity.fingerprint
-        self._enter(session, name)
-        return name
 
     def greet(self, session: Session) -> None:
         """A peer has proved its key; it has to say hello in time."""
@@ -124,15 +98,48 @@ class Hub:
         devices.remove(session)
         if not devices:
             del self._names[session.name.key]
-            self._guests.pop(session.name.key, None)
+            self.guests.pop(session.name.key, None)
 
-    def _enter(self, session: Session, name: Name) -> None:
+    def enter(self, session: Session, name: Name) -> None:
+        """The door let a session in."""
         self.sessions.add(session)
         self._names.setdefault(name.key, []).append(session)
+        if session.classic:
+            self.guests[name.key] = session.identity.fingerprint
+        self.note("admit", name.shown, session.identity.fingerprint, cipher=session.identity.cipher)
 
-    def _refuse_when_full(self) -> None:
-        if len(self.sessions) >= self.settings.max_sessions:
-            raise ServerFull(limit=self.settings.max_sessions)
+    def sessions_of(self, key: str) -> list[Session]:
+        """The sessions that are in under a name."""
+        return list(self._names.get(key, ()))
+
+    # --------------------------------------------------------------------------------------- people
+
+    def person_of(self, identity: PeerIdentity, key: str) -> Person:
+        """A peer under a name, as the rules see it."""
+        admin = identity.authenticated and identity.fingerprint in self.settings.admins
+        return Person(key, (key_token(identity),), identity.vouched_name is not None, admin)
+
+    async def owner_of(self, requested: str) -> Person:
+        """Who owns a name, whether in or not.
+
+        :raises NoSuchName: nobody does.
+        """
+        name = parse_name(requested)
+        claim = await self.directory.claim(name.key)
+        if claim is None or claim.moved:
+            raise NoSuchName(name=name.shown)
+        admin = not self.settings.admins.isdisjoint(claim.keys)
+        return Person(name.key, claim.keys, claim.vouched, admin)
+
+    async def person(self, requested: str) -> Person:
+        """Who owns a name, or is a guest of that name.
+
+        :raises NoSuchName: nobody is.
+        """
+        name = parse_name(requested)
+        if name.key not in self.guests:
+            return await self.owner_of(requested)
+        return Person(name.key, tuple(key for s in self.sessions_of(name.key) for key in s.person.keys))
 
     async def profile(self, id: int, requested: str, asker: Session) -> Profile:
         """What is known of a name, with the rooms that the asker shares with it.
@@ -141,6 +148,8 @@ class Hub:
         """
         name = parse_name(requested)
         claim = await self.directory.claim(name.key)
+        if claim is not None and claim.moved:
+            raise NoSuchName(name=name.shown)
         devices = self._names.get(name.key, [])
         if claim is None and not devices:
             raise NoSuchName(name=name.shown)
@@ -153,7 +162,8 @@ class Hub:
             fingerprint, since, vouched = claim.fingerprint, claim.since, claim.vouched
             shown = claim.shown
         classic = bool(devices) and all(d.classic for d in devices)
-        return Profile(id, shown, fingerprint, since, vouched, bool(devices), classic, shared)
+        keys = claim.further if claim else ()
+        return Profile(id, shown, fingerprint, since, vouched, bool(devices), classic, shared, keys)
 
     # --------------------------------------------------------------------------------------- rooms
 
@@ -161,46 +171,92 @@ class Hub:
         """A room that has somebody in it."""
         return self._rooms.get(name)
 
-    async def room(self, name: str, creator: Name) -> tuple[Room, Position]:
-        """The room of this name and where its log ends; recorded when it is new.
+    @asynccontextmanager
+    async def visiting(self, name: str, creator: Name | None = None) -> AsyncIterator[Room]:
+        """The room of this name, loaded, and kept meanwhile. Where there is none, ``creator`` makes it.
 
-        :raises TooManyRooms: this server has as many as it takes.
+        :raises NoSuchRoom: there is none, and no creator.
+        :raises Unavailable: what is known of it cannot be read now.
         """
-        record = None
-        if name not in self._rooms:
-            record = await self.directory.room(name)
-            if record is None:
-                fresh = RoomRecord(self.milliseconds(), creator.shown)
-                record = await self.directory.create_room(name, fresh)
-        head = await self.log.head(name)
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, head.seq, record.topic if record else "")
-        # Entries that this head counts and the next flush brings reach everybody all the same: a cursor
-        # that stands before them is pushed to, and one that has read them is not.
-        room.announced = max(room.announced, head.seq)
-        return room, head
+            room = self._rooms[name] = Room(name, self.turn)
+        with self.holding(room):
+            if not room.loaded:
+                async with room.lock:
+                    if not room.loaded:
+                        await self._load(room, creator)
+            yield room
 
-    async def room_list(self) -> tuple[RoomInfo, ...]:
-        """The rooms that can be entered, by name; the lobby first."""
+    @contextmanager
+    def holding(self, room: Room) -> Iterator[None]:
+        """Keep a room meanwhile, though it may become deserted."""
+        room.holds += 1
+        try:
+            yield
+        finally:
+            self._unhold(room)
+
+    def _unhold(self, room: Room) -> None:
+        """Forget the room, if that was all it was kept for; in a turn of its own, as entries of it may be
+        about to be told."""
+        room.holds -= 1
+        if room.deserted:
+            self.turn.soon(lambda: self.release(room))
+
+    async def _load(self, room: Room, creator: Name | None) -> None:
+        record = await self.directory.room(room.name)
+        if record is None:
+            if creator is None:
+                raise NoSuchRoom(room=room.name)
+            roles = {} if room.name == LOBBY else {creator.key: Rank.OWNER}
+            fresh = RoomRecord(self.milliseconds(), creator.shown, roles=roles)
+            record = await self.directory.create_room(room.name, fresh)
+        room.announced = max(room.announced, (await self.log.head(room.name)).seq)
+        await acts.load(self, room, record)
+
+    async def change_room(self, name: str, change: Callable[[RoomRecord], RoomRecord]) -> None:
+        """Change what is recorded of a room."""
+        async with self.visiting(name) as room:
+            await acts.amend(self, room, change)
+
+    async def room_list(self, asker: Person) -> tuple[RoomInfo, ...]:
+        """The rooms that somebody can enter, by name; the lobby first."""
         known = await self.directory.rooms(MAX_ROOM_LIST)
-        infos = {room: self._rooms[room].info() for room in self._rooms}
-        for room, record in known.items():
-            if room not in infos:
-                head = await self.log.head(room)
-                infos[room] = RoomInfo(room, 0, head.seq, record.topic)
+        infos = {}
+        for name, record in known.items():
+            if name not in self._rooms and record.invites_in(asker):
+                head = await self.log.head(name)
+                infos[name] = RoomInfo(name, 0, head.seq, record.topic, record.private)
+        for name, room in self._rooms.items():
+            if room.loaded and room.is_shown_to(asker):
+                infos[name] = room.info()
         infos.setdefault(LOBBY, RoomInfo(LOBBY, 0, 0))
         return tuple(sorted(infos.values(), key=lambda i: (i.room != LOBBY, i.room)))[:MAX_ROOM_LIST]
 
     def release(self, room: Room) -> None:
-        """A session left the room: forget it if it was the last."""
+        """Forget a room in which nobody is any more."""
         if room.deserted and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
             self._dirty_rooms.discard(room)
 
+    def tell_invited(self, key: str, room: Room, by: str) -> None:
+        """Tell a name's sessions that it may come into a room."""
+        for session in self.sessions_of(key):
+            session.answer(Invited(room.name, by))
+
+    async def _settle(self, room: Room) -> None:
+        with self.holding(room):
+            try:
+                await acts.settle(self, room)
+            except StorageError:
+                pass  # the next tick tries again
+            finally:
+                room.settling = False
+
     def append(self, room: Room, draft: Draft, answer: Callable[[Answer], None]) -> None:
         """Append an entry to a room; ``answer`` gets the outcome before the members get the entry."""
-        room.appending += 1
+        room.holds += 1
         self.appends.put(draft, answer)
 
     def _committed(self, stored: Sequence[tuple[Draft, Stored]]) -> None:
@@ -212,16 +268,15 @@ class Hub:
 
     def appended(self, room: Room) -> None:
         """An append to ``room`` was answered, whatever the answer."""
-        room.appending -= 1
-        if room.deserted:
-            self.turn.soon(lambda: self.release(room))
+        self._unhold(room)
 
     def _hinted(self, name: str, seq: int) -> None:
         room = self._rooms.get(name)
-        if room is not None and seq > room.announced and self.appends.idle:
+        if room is not None and room.loaded and seq > room.announced and self.appends.idle:
             room.announced = seq
             self._dirty_rooms.add(room)
             self.flush_soon()
+            room.unsettled = True  # it may have been an act; the next tick finds out
 
     # --------------------------------------------------------------------------------------- turns
 
@@ -261,12 +316,16 @@ class Hub:
             session.catch_up()
 
     def tick(self) -> None:
-        """Judge every session's silence, and let those read on for whom the log failed before; called
-        every few seconds."""
+        """Judge every session's silence, and let go on what waits since the log failed: those who read on,
+        and acts. Called every few seconds."""
         now = self.turn.now()
         for session in list(self._connected):
             session.judge_silence(now)
             session.catch_up()
+        for room in list(self._rooms.values()):
+            if room.loaded and room.unsettled and not room.settling:
+                room.settling = True
+                self.turn.spawn(self._settle(room), None)
 
     def close(self, reason: str) -> None:
         """Tell every session why it is about to be closed, and close it."""
@@ -276,3 +335,23 @@ class Hub:
     def milliseconds(self) -> int:
         """The time as messages carry it."""
         return int(self.turn.wall() * 1000)
+
+    # --------------------------------------------------------------------------------------- audit
+
+    def note(self, what: str, who: str, key: str, **facts: str | int) -> None:
+        """Something for the audit log."""
+        if self.audit is not None:
+            self.audit.record(Deed(what, self.milliseconds(), who, key, facts))
+
+    def note_act(self, room: Room, act: Act, seq: int) -> None:
+        """An act, for the audit log; not what was written with it."""
+        facts: dict[str, str | int] = {"room": room.name, "seq": seq}
+        if act.target:
+            facts |= {"target": act.target, "keys": " ".join(act.keys)}
+        if act.until:
+            facts["until"] = act.until
+        if act.kind == "role":
+            facts["role"] = act.rank.name.lower()
+        if act.kind == "access":
+            facts |= {"access": act.access, "topic_by": act.topic_by}
+        self.note(act.kind, act.sender, act.key, **facts)

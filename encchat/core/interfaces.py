@@ -209,6 +209,25 @@ class ITurn(Interface):
         """A promise, for one coroutine that was spawned here to await."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Something for the audit log: what was done, by whom with which key, when (milliseconds), and what
+    there is to know about it. Never what people wrote."""
+
+    what: str
+    time: int
+    who: str
+    key: str
+    facts: Mapping[str, str | int]
+
+
+class IAudit(Interface):
+    """Keeps who came in, who was refused, and what moderators and operators did."""
+
+    def record(deed: Deed) -> None:
+        """Keep it, without waiting for that."""
+
+
 class IOutlet(Interface):
     """What carries a session: the bridge to a transport."""
 

@@ -69,3 +69,125 @@ class WrongChain(RefusedError):
     """Your copy of {room} differs from this server's log at entry {seq}."""
 
     code = "wrong-chain"
+
+
+class Banned(RefusedError):
+    """You are banned from {room}. Its owner or a moderator can lift the ban."""
+
+    code = "banned"
+
+
+class BannedHere(RefusedError):
+    """You are banned from this server. Its operator can lift the ban."""
+
+    code = "banned"
+
+
+class InviteOnly(RefusedError):
+    """{room} is private. Its owner or a moderator has to invite you first."""
+
+    code = "invite-only"
+
+
+class Muted(RefusedError):
+    """You are muted in {room}: you can read but not write, {how_long}."""
+
+    code = "muted"
+
+
+class NotAllowed(RefusedError):
+    """Only {who} may do that in {room}."""
+
+    code = "not-allowed"
+
+
+class Outranked(RefusedError):
+    """{name} has a role in {room} that is not below your own. Only somebody above you both may do that."""
+
+    code = "not-allowed"
+
+
+class NotAnAdmin(RefusedError):
+    """Only an admin of this server may do that."""
+
+    code = "not-allowed"
+
+
+class LastOwner(RefusedError):
+    """You are the last owner of {room}. Make somebody else an owner first."""
+
+    code = "not-allowed"
+
+
+class Everybodys(RefusedError):
+    """{room} is everybody's: it cannot be private."""
+
+    code = "not-allowed"
+
+
+class UnknownWord(RefusedError):
+    """There is no {what} called {word!r}. There are: {known}."""
+
+    code = "unknown-word"
+
+
+class ServerFull(RefusedError):
+    """This server has as many people as it takes ({limit}). Try again later."""
+
+    code = "server-full"
+
+
+class NoSuchRoom(RefusedError):
+    """There is no room {room} here."""
+
+    code = "no-such-room"
+
+
+class NoSuchName(RefusedError):
+    """Nobody has the name {name} here."""
+
+    code = "no-such-name"
+
+
+class TooManyListed(RefusedError):
+    """The room would have more than {limit} {what}. Undo some that are not needed any more."""
+
+    code = "too-many"
+
+
+class BadLink(RefusedError):
+    """The code is wrong, was used before, or is too old. Ask for another with /link on a known device."""
+
+    code = "bad-link"
+
+
+class Certified(RefusedError):
+    """The name {name} belongs to whoever holds a certificate for it. Give the other device a certificate of
+    its own."""
+
+    code = "not-allowed"
+
+
+class TooManyDevices(RefusedError):
+    """{name} has {limit} devices, as many as a name can have. Take one away with /unlink first."""
+
+    code = "too-many"
+
+
+class NoSuchKey(RefusedError):
+    """{name} has no device with the key {fingerprint}."""
+
+    code = "no-such-key"
+
+
+class SeniorKey(RefusedError):
+    """A device can take away itself and those that were linked after it. The key {fingerprint} came first;
+    ask the server's operator."""
+
+    code = "not-allowed"
+
+
+class LastKey(RefusedError):
+    """That is the only key of {name}: without it nobody could use the name again."""
+
+    code = "not-allowed"

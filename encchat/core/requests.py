@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from encchat import messages as m
+from encchat.core import devices, moderation
 from encchat.core.appends import Answer
-from encchat.core.interfaces import Draft, Rejected
+from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
 from encchat.core.positions import position_from, read_from
 from encchat.core.refusals import (
     MsgidReused,
+    NotInRoom,
     NotText,
     NoVersion,
     SealedRoom,
@@ -27,7 +29,7 @@ from encchat.core.refusals import (
     WrongChain,
 )
 from encchat.core.rooms import Room
-from encchat.errors import StorageError
+from encchat.errors import RefusedError, StorageError
 from encchat.text import clean_line
 from encchat.wire import encode
 
@@ -46,7 +48,7 @@ async def hello(session: Session, message: m.Hello) -> None:
     """Admit the peer, or refuse it."""
     if VERSION not in message.versions:
         raise NoVersion(versions=", ".join(map(str, message.versions)))
-    name = await session.hub.admit(session, message.name)
+    name = await session.hub.door.admit(session, message.name, message.link)
     session.admitted(name, clean_line(message.device, 32))
     hub = session.hub
     session.answer(
@@ -71,14 +73,18 @@ async def join(session: Session, message: m.Join) -> None:
     limit = hub.settings.max_rooms
     if len(session.rooms()) >= limit and not session.is_in(name):
         raise TooManyRooms(limit=limit)
-    start = await _start(session, name, message)
-    room, head = await hub.room(name, session.name)
-    # From here on nothing waits: the session is in the room in the very turn in which it was found.
-    if session.closed:
-        hub.release(room)
-        return
-    session.enter(room, start.seq)
-    session.answer(m.Joined(message.id, name, head, start, room.members(), room.topic))
+    async with hub.visiting(name, session.name) as room:
+        room.check_entry(session.person, hub.milliseconds())
+        start = await _start(session, name, message)
+        head = await hub.log.head(name)
+        mark = await hub.directory.mark(session.name.key, name)
+        # From here on nothing waits: the session is in the room in the very turn in which it was judged.
+        if session.closed:
+            return
+        room.check_entry(session.person, hub.milliseconds())
+        room.count(head)
+        session.enter(room, start.seq)
+        session.answer(m.Joined(message.id, name, head, start, room.members(), room.topic, mark))
     session.catch_up()
 
 
@@ -108,6 +114,7 @@ def part(session: Session, message: m.Part) -> None:
 def send(session: Session, message: m.Send) -> None:
     """Append what the peer says."""
     room = session.room(parse_room(message.room))
+    room.check_speech(session, session.hub.milliseconds())
     limit = session.hub.settings.limits.body
     if len(message.body) > limit:
         raise TooLarge(size=len(message.body), limit=limit)
@@ -119,18 +126,6 @@ def send(session: Session, message: m.Send) -> None:
         raise NotText() from None
     session.take_send()
     _append(session, room, message.id, message.msgid, message.kind, message.body)
-
-
-async def topic(session: Session, message: m.Topic) -> None:
-    """Set a room's topic, as an entry."""
-    room = session.room(parse_room(message.room))
-    session.take_send()
-    text = clean_line(message.topic)
-    await session.hub.directory.set_topic(room.name, text)
-    room.topic = text
-    if session.closed:
-        return
-    _append(session, room, message.id, message.msgid, "topic", text.encode("utf-8"))
 
 
 def _append(session: Session, room: Room, request: int, msgid: bytes, kind: str, body: bytes) -> None:
@@ -152,13 +147,16 @@ def _append(session: Session, room: Room, request: int, msgid: bytes, kind: str,
 
 async def read(session: Session, message: m.Read) -> None:
     """Give the peer a page of a room's log."""
-    room = session.room(parse_room(message.room)).name
+    place = session.room(parse_room(message.room))
+    room = place.name
     limit = min(message.limit, session.hub.settings.limits.page)
     log = session.hub.log
     if message.before:
         found = await log.read_back(room, message.before, limit, PAGE_BYTES)
     else:
         found = await read_from(log, room, message.after, limit, PAGE_BYTES)
+    if session not in place:  # put out meanwhile
+        raise NotInRoom(room=room)
     session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
 
 
@@ -170,7 +168,7 @@ def who(session: Session, message: m.Who) -> None:
 
 async def rooms(session: Session, message: m.Rooms) -> None:
     """Tell which rooms there are."""
-    session.answer(m.RoomList(message.id, await session.hub.room_list()))
+    session.answer(m.RoomList(message.id, await session.hub.room_list(session.person)))
 
 
 async def whois(session: Session, message: m.Whois) -> None:
@@ -179,9 +177,29 @@ async def whois(session: Session, message: m.Whois) -> None:
 
 
 def typing(session: Session, message: m.Typing) -> None:
-    """Tell a room that the peer is writing."""
+    """Tell a room that the peer is writing; nothing where it is not there, or may not write."""
+    name = parse_room(message.room)
+    if session.is_in(name):
+        room = session.room(name)
+        try:
+            room.check_speech(session, session.hub.milliseconds())
+        except RefusedError:
+            return
+        session.hub.signal(room, encode(m.Typing(name, session.name.shown)))
+
+
+async def mark(session: Session, message: m.Mark) -> None:
+    """Keep how far the peer's name has read a room, and tell its other devices there."""
+    hub = session.hub
     room = session.room(parse_room(message.room))
-    session.hub.signal(room, encode(m.Typing(room.name, session.name.shown)))
+    if message.seq > room.announced and message.seq > (await hub.log.head(room.name)).seq:
+        raise UnknownPosition(room=room.name, seq=message.seq)
+    if not session.classic:
+        mark = await hub.directory.advance_mark(session.name.key, room.name, message.seq)
+        for device in hub.sessions_of(session.name.key):
+            if device is not session and device in room and mark == message.seq:
+                device.answer(m.Marked(room.name, mark))
+    session.answer(m.Done(message.id))
 
 
 def ping(session: Session, message: m.Ping) -> None:
@@ -198,8 +216,10 @@ def bye(session: Session, message: m.Bye) -> None:
     session.leave()
 
 
-#: Messages that cost no token of the request rate; Send and Topic have a rate of their own.
-UNMETERED = (m.Hello, m.Send, m.Topic, m.Pong, m.Bye)
+#: The acts on a room, and what else has their rate.
+ACTS = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access, m.Link, m.Unlink)
+#: Messages that cost no token of the request rate; Send and Topic have a rate of their own, and so have acts.
+UNMETERED = (m.Hello, m.Send, m.Topic, m.Pong, m.Bye, *ACTS)
 
 HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, object, None] | None]] = {
     m.Hello: hello,
@@ -210,7 +230,19 @@ HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, objec
     m.Who: who,
     m.Rooms: rooms,
     m.Whois: whois,
-    m.Topic: topic,
+    m.Topic: moderation.topic,
+    m.Invite: moderation.invite,
+    m.Kick: moderation.restrain,
+    m.Ban: moderation.restrain,
+    m.Unban: moderation.undo,
+    m.Mute: moderation.restrain,
+    m.Unmute: moderation.undo,
+    m.Role: moderation.role,
+    m.Access: moderation.access,
+    m.About: moderation.about,
+    m.Mark: mark,
+    m.Link: devices.link,
+    m.Unlink: devices.unlink,
     m.Typing: typing,
     m.Ping: ping,
     m.Pong: pong,

@@ -1,4 +1,4 @@
-"""A room as the hub knows it: who is here, and what the next turn sends to all of them.
+"""A room as the hub knows it: who is here, who may do what, and what the next turn sends to all of them.
 
 Each member session has a ``Membership`` with a cursor: the last seq that was written to its transport.
 A flush writes the same joined bytes to every member whose cursor stands right before them; whoever is
@@ -7,10 +7,14 @@ behind (slow, or still reading history) catches up from the log instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from encchat.messages import Member, Presence, RoomInfo
+from encchat.core.interfaces import ITurn
+from encchat.core.lock import Lock
+from encchat.core.refusals import Banned, InviteOnly, Muted, NotInRoom
+from encchat.core.rules import Act, Person, Rank, Restraint, Restraints, RoomRecord
+from encchat.messages import Member, Position, Presence, RoomInfo
 from encchat.wire import encode
 
 if TYPE_CHECKING:
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 class Membership:
     """One session in one room."""
 
-    __slots__ = ("cursor", "room", "session", "stale")
+    __slots__ = ("cursor", "leaving", "mute", "room", "session", "stale")
 
     def __init__(self, session: Session, room: Room, cursor: int) -> None:
         self.session = session
@@ -29,18 +33,33 @@ class Membership:
         self.cursor = cursor
         #: Presence passed this session by: it gets the whole list once it has caught up.
         self.stale = False
+        #: What keeps it from writing here, and whether it is being put out.
+        self.mute: Restraint | None = None
+        self.leaving = False
 
 
 class Room:
-    """Members and the frames that wait for the end of the turn. Holds no history: that is the log's."""
+    """Members, rules, and the frames that wait for the end of the turn. Holds no history: that is the
+    log's. ``record`` is there once the room was loaded."""
 
-    def __init__(self, name: str, announced: int, topic: str) -> None:
+    def __init__(self, name: str, turn: ITurn) -> None:
         self.name = name
         #: Seq of the last entry that was given to the members.
-        self.announced = announced
-        self.topic = topic
-        #: Entries of this room that are on their way into the log.
-        self.appending = 0
+        self.announced = 0
+        #: Coroutines and entries on their way that need this room: it is not forgotten meanwhile.
+        self.holds = 0
+        #: Held by whoever changes the record.
+        self.lock = Lock(turn)
+        #: The record may be another than we know: it has to be read again.
+        self.unsettled = True
+        self.settling = False
+        #: Seq of the last act that was brought into force here.
+        self.enforced = 0
+        self._record: RoomRecord | None = None
+        #: The rules in force: those of the record, and those after its pending act.
+        self._views: tuple[RoomRecord, ...] = ()
+        #: Whether they keep anybody from writing.
+        self._restrains = False
         self._memberships: dict[Session, Membership] = {}
         self._names: dict[str, list[Session]] = {}
         self._entries: list[bytes] = []
@@ -52,7 +71,7 @@ class Room:
     @property
     def deserted(self) -> bool:
         """Whether nobody is here and nothing is on its way: the hub may forget the room."""
-        return not self._memberships and not self.appending
+        return not self._memberships and not self.holds
 
     def __contains__(self, session: object) -> bool:
         return session in self._memberships
@@ -64,6 +83,8 @@ class Room:
     def enter(self, session: Session, cursor: int) -> Membership:
         """Let a session in at a place in the log; a name's first session is announced to the others."""
         membership = self._memberships[session] = Membership(session, self, cursor)
+        if self.record.mutes or self.record.pending:
+            self._restrain([membership])
         devices = self._names.setdefault(session.name.key, [])
         devices.append(session)
         if len(devices) == 1:
@@ -92,9 +113,107 @@ class Room:
 
     def info(self) -> RoomInfo:
         """The room's line in a list of rooms."""
-        return RoomInfo(self.name, len(self._names), self.announced, self.topic)
+        record = self.record
+        return RoomInfo(self.name, len(self._names), self.announced, record.topic, record.private)
+
+    # -------------------------------------------------------------------------------------- rules
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the record was read."""
+        return self._record is not None
+
+    @property
+    def record(self) -> RoomRecord:
+        """The record, as far as we know it."""
+        assert self._record is not None, "the room was not loaded"
+        return self._record
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+        return self.record.topic
+
+    def adopt(self, record: RoomRecord) -> None:
+        """This is the record now. While an act is pending, only what both allow is allowed: so nothing
+        that it forbids can come behind it into the log."""
+        self._record = record
+        self._views = (record, record.after(record.pending)) if record.pending else (record,)
+        self._restrain(self._memberships.values())
+
+    def _restrain(self, memberships: Iterable[Membership]) -> None:
+        restrains = bool(self.record.pending or self.record.mutes)
+        if not restrains and not self._restrains:
+            return
+        self._restrains = restrains
+        views = [(view, Restraints(view.mutes)) for view in self._views]
+        for membership in memberships:
+            person, now = membership.session.person, membership.session.hub.milliseconds()
+            mutes = (_holding(view, mutes, person, now) for view, mutes in views)
+            membership.mute = next(filter(None, mutes), None)
+            membership.leaving = self.is_put_out(person, self.record.pending)
+
+    def is_put_out(self, person: Person, act: Act | None) -> bool:
+        """Whether the act puts this person out of the room."""
+        if act is None or act.kind not in ("kick", "ban"):
+            return False
+        return _holding(self.record, Restraints([act.restraint]), person, act.time) is not None
+
+    def banned(self, person: Person, now: int) -> bool:
+        """Whether this person may not be here."""
+        return any(_holding(view, Restraints(view.bans), person, now) for view in self._views)
+
+    def is_shown_to(self, person: Person) -> bool:
+        """Whether this person may know of the room."""
+        return all(view.invites_in(person) for view in self._views)
+
+    def present(self) -> tuple[str, ...]:
+        """The names of who is here, but for guests."""
+        return tuple(name for name, devices in self._names.items() if not all(d.classic for d in devices))
+
+    def check_entry(self, person: Person, now: int) -> None:
+        """Whether this person may come in and be here.
+
+        :raises Banned: no.
+        :raises InviteOnly: not without an invitation.
+        """
+        if not self.is_shown_to(person):
+            raise InviteOnly(room=self.name)
+        if self.banned(person, now):
+            raise Banned(room=self.name)
+
+    def check_speech(self, session: Session, now: int) -> None:
+        """Whether a session that is here may write.
+
+        :raises Muted: not now.
+        :raises NotInRoom: it is being put out.
+        """
+        membership = self._memberships[session]
+        if membership.leaving:
+            raise NotInRoom(room=self.name)
+        mute = membership.mute
+        if mute is not None and mute.lasts(now):
+            seconds = (mute.until - now + 999) // 1000
+            left = f"for another {seconds} s" if mute.until else "until that is undone"
+            raise Muted(room=self.name, how_long=left)
+
+    def put_out(self, act: Act) -> list[Session]:
+        """The sessions here that the act puts out."""
+        return [session for session in self._memberships if self.is_put_out(session.person, act)]
+
+    def unwelcome(self, now: int) -> list[Session]:
+        """The sessions here that are banned."""
+        if not self.record.bans:
+            return []
+        bans = Restraints(self.record.bans)
+        return [s for s in self._memberships if _holding(self.record, bans, s.person, now)]
 
     # ------------------------------------------------------------------------------------ fan-out
+
+    def count(self, head: Position) -> None:
+        """The log was seen to end there. Entries that this counts and the next flush brings reach everybody
+        all the same: a cursor that stands before them is pushed to, and one that has read them is not."""
+        self.announced = max(self.announced, head.seq)
 
     def commit(self, seq: int, frame: bytes) -> None:
         """An entry was stored: it goes out with the next flush."""
@@ -139,3 +258,11 @@ class Room:
 
     def _announce(self, session: Session, here: bool) -> None:
         self.signal(encode(Presence(self.name, session.name.shown, here, session.classic)))
+
+
+def _holding(record: RoomRecord, restraints: Restraints, person: Person, now: int) -> Restraint | None:
+    """What holds for a person: for its keys alone only while it has no role here, for admins nothing."""
+    rank = record.rank(person)
+    if not restraints or rank is Rank.ADMIN:
+        return None
+    return restraints.find(person, now, by_key=rank is Rank.MEMBER)

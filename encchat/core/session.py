@@ -23,6 +23,7 @@ from encchat.core.positions import position_from
 from encchat.core.refusals import HelloTimeout, NotInRoom, RateLimited
 from encchat.core.requests import HANDLERS, UNMETERED
 from encchat.core.rooms import Membership, Room
+from encchat.core.rules import Person
 from encchat.errors import EncchatError, PeerError, StorageError
 from encchat.text import clean_line
 from encchat.wire import UnknownMessage, decode_client, encode
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Requests other than Send: a second, and at once.
 REQUEST_RATE, REQUEST_BURST = 20, 100
+#: Acts of moderation, and codes for devices: a second, and at once.
+ACT_RATE, ACT_BURST = 2, 20
 #: Messages that wait behind a request before the peer is no longer read.
 MAX_WAITING = 200
 #: Seconds of silence until we ask, and until we give up.
@@ -40,6 +43,8 @@ PING_AFTER, GONE_AFTER = 30.0, 90.0
 PAGE_BYTES = 128 * 1024
 #: Milliseconds after which a client may try again when the log could not be written.
 STORAGE_WAIT = 2000
+#: Refusals after admission that the audit log is told of.
+NOTED = frozenset({"banned", "invite-only", "not-allowed"})
 #: Seconds from the handshake to Hello.
 HELLO_DEADLINE = 10.0
 
@@ -79,6 +84,7 @@ class Session:
         limits = hub.settings.limits
         self._sends = TokenBucket(limits.rate, limits.burst, now)
         self._requests = TokenBucket(REQUEST_RATE if limits.rate else 0, REQUEST_BURST, now)
+        self._acts = TokenBucket(ACT_RATE if limits.rate else 0, ACT_BURST, now)
         self._heard = now
         self._asked = False
         self._busy = False
@@ -95,6 +101,11 @@ class Session:
     def closed(self) -> bool:
         """Whether this session is over."""
         return self.state is State.CLOSED
+
+    @property
+    def person(self) -> Person:
+        """Who this is, as the rules see it."""
+        return self.hub.person_of(self.identity, self.name.key)
 
     def is_in(self, room: str) -> bool:
         """Whether it is in the room of this name."""
@@ -181,9 +192,20 @@ class Session:
             self.fail(error)
         elif self.state is State.GREETING:
             self.outlet.note(error)
+            self._note_refusal(message, error)
             self._end(m.Refused(error.code, clean_line(str(error), 1000)))
         else:
+            if error.code in NOTED:
+                self._note_refusal(message, error)
             self.refuse(cast(int, getattr(message, "id", 0)), error)
+
+    def _note_refusal(self, message: m.ClientMessage, error: EncchatError) -> None:
+        asked = getattr(message, "name", "") if isinstance(message, m.Hello) else self.name.shown
+        facts = {"asked": type(message).__name__.lower(), "code": error.code}
+        room = getattr(message, "room", "")
+        if room:
+            facts["room"] = clean_line(room)
+        self.hub.note("refuse", clean_line(asked), self.identity.fingerprint, **facts)
 
     def refuse(self, request: int, error: EncchatError) -> None:
         """Answer a request with the error."""
@@ -198,6 +220,13 @@ class Session:
         :raises RateLimited: there is none left just now.
         """
         self._take(self._sends)
+
+    def take_act(self) -> None:
+        """Spend one act of the peer's rate.
+
+        :raises RateLimited: there is none left just now.
+        """
+        self._take(self._acts)
 
     def seconds_to_send(self) -> float:
         """How long until the peer's rate allows another send; 0 for now."""
@@ -389,6 +418,12 @@ class Session:
         self.hub.touch(room)
         self.hub.release(room)
 
+    def put_out(self, room: Room, code: str, text: str) -> None:
+        """A moderator puts the peer out of a room."""
+        if self.is_in(room.name):
+            self.answer(m.Removed(room.name, code, clean_line(text, 1000)))
+            self.exit(room)
+
 
 class GuestSession(Session):
     """A classic peer: admitted by what it showed, in the lobby alone, marked as classic for everyone."""
@@ -396,11 +431,27 @@ class GuestSession(Session):
     classic: ClassVar[bool] = True
 
     def admit(self) -> None:
-        """Come in, under a name made from the key.
+        """Come in, under a name made from the key; what is received meanwhile waits for that."""
+        self._busy = True
+        self.hub.turn.spawn(self._admit(), self)
 
-        :raises RefusedError: this server takes no guests, or no more.
-        """
-        self.admitted(self.hub.admit_guest(self), "classic")
+    async def _admit(self) -> None:
+        try:
+            name = await self.hub.door.admit_guest(self)
+        except EncchatError as error:
+            if not self.closed:
+                self.outlet.note(error)
+                self.hub.note("refuse", "", self.identity.fingerprint, asked="classic", code=error.code)
+                self._end(m.Refused(error.code, clean_line(str(error), 1000)))
+            return
+        finally:
+            self._busy = False
+        self.admitted(name, "classic")
+        self._go_on()
+
+    def put_out(self, room: Room, code: str, text: str) -> None:
+        """There is only one room for a classic peer: out of it is out."""
+        self.dismiss(text)
 
     def judge_silence(self, now: float) -> None:
         """A classic peer has nothing to answer with; TCP's keep-alive finds out when it is gone."""

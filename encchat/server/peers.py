@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
+import msgspec
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -158,15 +159,13 @@ class ClassicBridge(Bridge):
 
     def begin(self) -> None:
         """Come in, as a guest, into the lobby."""
-        try:
-            self.session.admit()
-        except RefusedError as error:
-            self.note(error)
-            self._say(f"* {error}")
-            self.session.dismiss(str(error))
-            return
-        self._say(f"* You are {self.session.name} in {LOBBY}. This profile hides little: it is a lesson.")
+        self.session.admit()
         self.session.receive(m.Join(0, LOBBY))
+
+    def admitted(self) -> None:
+        """The peer is in (IOutlet)."""
+        super().admitted()
+        self._say(f"* You are {self.session.name} in {LOBBY}. This profile hides little: it is a lesson.")
 
     def received(self, data: bytes) -> None:
         """Lines from the peer."""
@@ -221,6 +220,10 @@ class ClassicBridge(Bridge):
             return f"* Not sent: {message.text}"
         if isinstance(message, m.Closing):
             return f"* Closing: {message.reason}"
+        if isinstance(message, m.Refused):
+            return f"* {message.text}"
+        if isinstance(message, m.Notice):
+            return f"* Notice: {message.text}"
         return None
 
 
@@ -233,7 +236,34 @@ def entry_line(entry: m.Entry) -> str | None:
         return f"* {entry.sender} {text}"
     if entry.kind == "topic":
         return f"* {entry.sender} set the topic: {text}"
+    if entry.kind in _ACTS:
+        return f"* {entry.sender} {_act(entry)}"
     return None
+
+
+#: How an act reads in plain text; the facts are those of its body.
+_ACTS = {
+    "kick": "put {name} out",
+    "ban": "banned {name}",
+    "unban": "lifted the ban of {name}",
+    "mute": "muted {name}",
+    "unmute": "lets {name} speak again",
+    "invite": "invited {name}",
+    "role": "made {name} {role}",
+    "access": "changed who may come in",
+}
+
+
+def _act(entry: m.Entry) -> str:
+    """An act in words, with its reason."""
+    try:
+        body = msgspec.json.decode(entry.body, type=dict[str, str | int])
+        facts = {name: clean_line(str(fact), 200) for name, fact in body.items()}
+        text = _ACTS[entry.kind].format_map(facts)
+    except (msgspec.MsgspecError, KeyError):
+        return f"did something ({entry.kind})"
+    reason = facts.get("reason", "")
+    return f"{text}: {reason}" if reason else text
 
 
 def where(address: IAddress) -> str:

@@ -169,6 +169,12 @@ class OutOfPlace(SessionTestCase):
         m.Ping: m.Ping(5),
         m.Pong: m.Pong(5),
         m.Closing: m.Closing("bye"),
+        m.RoomProfile: m.RoomProfile(7, LOBBY, "open", "members"),
+        m.Linked: m.Linked(7, "code", 600),
+        m.Removed: m.Removed("+other", "kicked", "out"),
+        m.Invited: m.Invited("+other", "bob"),
+        m.Marked: m.Marked("+other", 1),
+        m.Notice: m.Notice("hear, hear"),
     }
 
     def test_every_message_has_a_sample(self) -> None:
@@ -183,7 +189,7 @@ class OutOfPlace(SessionTestCase):
                 self.assertIn("out of place", self.breaks(message))
 
     def test_answers_to_nothing_and_entries_of_other_rooms(self) -> None:
-        may = {m.Presence, m.Typing, m.Ping, m.Pong, m.Closing}
+        may = {m.Presence, m.Typing, m.Ping, m.Pong, m.Closing, m.Removed, m.Invited, m.Marked, m.Notice}
         self.enter()
         for kind, message in self.samples.items():
             if kind in may:

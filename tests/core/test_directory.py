@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.admission import Claim
@@ -83,13 +84,28 @@ class Rooms(SynchronousTestCase):
         self.assertEqual((first, again), (RoomRecord(1, "alice"), RoomRecord(1, "alice")))
         self.assertEqual(run(self.directory.rooms(10)), {"+tea": first})
 
-    def test_topic(self) -> None:
-        run(self.directory.set_topic("+tea", "nobody there"))
-        self.assertIsNone(run(self.directory.room("+tea")))
+    def test_a_change_is_made_of_what_the_other_made(self) -> None:
+        def heard(topic: str) -> Callable[[RoomRecord], RoomRecord]:
+            return lambda record: replace(record, topic=f"{record.topic} {topic}".strip())
+
+        self.assertRaises(Unavailable, run, self.directory.change_room("+tea", heard("nobody there")))
         run(self.directory.create_room("+tea", RoomRecord(1, "alice")))
-        self.items.other = Directory(self.items).set_topic("+tea", "the other's")
-        run(self.directory.set_topic("+tea", "ours, later"))
-        self.assertEqual(run(self.directory.room("+tea")), RoomRecord(1, "alice", "ours, later"))
+        self.items.other = Directory(self.items).change_room("+tea", heard("theirs"))
+        changed = run(self.directory.change_room("+tea", heard("ours")))
+        self.assertEqual(changed, RoomRecord(1, "alice", "theirs ours"))
+        self.assertEqual(run(self.directory.room("+tea")), changed)
+
+    def test_who_is_always_overtaken_gives_up(self) -> None:
+        class Busy(MemoryLog):
+            async def put(self, kind: str, key: str, value: bytes, expected: int) -> int:
+                if expected:
+                    raise Conflict(key=key)
+                return await super().put(kind, key, value, expected)
+
+        directory = Directory(Busy(LOG_ID))
+        run(directory.create_room("+tea", RoomRecord(1, "alice")))
+        later = directory.change_room("+tea", lambda record: replace(record, topic="x"))
+        self.assertRaises(Unavailable, run, later)
 
     def test_the_race_is_a_conflict_below(self) -> None:
         run(self.items.put("room", "+tea", b"x", 0))

@@ -1,0 +1,145 @@
+"""Where everybody comes in: bans, claims, codes for further devices, and the order in which they are asked.
+
+Asking the directory takes time, in which somebody may be banned, lose a key or be renamed. ``changes``
+counts that: whoever changes it cuts the sessions that are in and counts, in one turn; whoever comes in has
+been judged by the last count, in the turn in which it comes in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from encchat.core.admission import Claim, NameTaken, guest_name, judge, judge_guest
+from encchat.core.identity import PeerIdentity
+from encchat.core.links import digest
+from encchat.core.names import Name, parse_name
+from encchat.core.refusals import BadLink, BannedHere, ServerFull, TooManyDevices
+from encchat.core.rules import Person, Restraint, Restraints
+
+if TYPE_CHECKING:
+    from encchat.core.hub import Hub
+    from encchat.core.session import Session
+
+#: Keys of one name at most.
+MAX_KEYS = 8
+
+
+class Door:
+    """Lets sessions into the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        #: How often bans or claims were changed so that somebody may have to go.
+        self.changes = 0
+
+    async def admit(self, session: Session, requested: str, link: str = "") -> Name:
+        """Let a session in under the name that it asks for, or with the code ``link`` join its key to it.
+
+        :raises RefusedError: it may not come in, or not under that name.
+        :raises Unavailable: the directory cannot be read now.
+        """
+        identity = session.identity
+        key = parse_name(requested).key
+        while True:
+            seen = self.changes
+            person = self._hub.person_of(identity, key)
+            await self._refuse_banned(person)
+            claim = await self._claim(identity, requested, key, link)
+            name = judge(identity, requested, claim, self._hub.settings.policy)
+            self._refuse_when_full()
+            wanted = Claim(
+                name.shown, identity.fingerprint, self._hub.milliseconds(), identity.vouched_name is not None
+            )
+            settled = await self._hub.directory.settle(key, wanted)
+            name = judge(identity, requested, settled, self._hub.settings.policy)
+            self._refuse_when_full()
+            if self.changes == seen:
+                break
+        if settled.vouched:
+            self._cut_unvouched(key)
+        if not session.closed:
+            self._hub.enter(session, name)
+        return name
+
+    async def admit_guest(self, session: Session) -> Name:
+        """Let a classic peer in under a name made from its key.
+
+        :raises RefusedError: this server takes none, or no more, or not this one.
+        :raises Unavailable: the directory cannot be read now.
+        """
+        while True:
+            seen = self.changes
+            judge_guest(self._hub.settings.policy)
+            await self._refuse_banned(self._hub.person_of(session.identity, ""))
+            self._refuse_when_full()
+            if self.changes == seen:
+                break
+        name = guest_name(session.identity, self._hub.guests)
+        if not session.closed:
+            self._hub.enter(session, name)
+        return name
+
+    async def _refuse_banned(self, person: Person) -> None:
+        if is_banned(person, await self._hub.directory.bans(), self._hub.milliseconds()):
+            raise BannedHere()
+
+    async def _claim(self, identity: PeerIdentity, requested: str, key: str, link: str) -> Claim | None:
+        """Who owns the name, after the peer's key was joined to it where a code allows that."""
+        claim = await self._hub.directory.claim(key)
+        if not link:
+            return claim
+        if claim is None:  # a mistyped name is not to be claimed by the way
+            raise BadLink()
+        try:
+            judge(identity, requested, claim, self._hub.settings.policy)
+        except NameTaken:
+            return await self._redeem(identity, key, claim, link)
+        return claim  # the key is known already, the code may serve another
+
+    async def _redeem(self, identity: PeerIdentity, key: str, claim: Claim, link: str) -> Claim:
+        directory, now = self._hub.directory, self._hub.milliseconds()
+        if claim.moved:
+            raise BadLink()
+        by = await directory.redeem(key, digest(link, key), now)
+        if by is None or is_banned(Person(key, (by,)), await directory.bans(), now):
+            raise BadLink()
+
+        def join(held: Claim | None) -> Claim:
+            # The device that asked for the code may have been taken away since.
+            if held is None or held.vouched or held.moved or by not in held.keys:
+                raise BadLink()
+            if identity.fingerprint in held.keys:
+                return held
+            return with_key(held, identity.fingerprint)
+
+        joined = await directory.change_claim(key, join)
+        self._hub.note("link", joined.shown, by, device=identity.fingerprint)
+        return joined
+
+    def _cut_unvouched(self, key: str) -> None:
+        """A certificate's holder is here: who merely claimed the name has lost it."""
+        for session in self._hub.sessions_of(key):
+            if session.identity.vouched_name is None:
+                session.dismiss("the name belongs to the holder of a certificate for it")
+
+    def _refuse_when_full(self) -> None:
+        limit = self._hub.settings.max_sessions
+        if len(self._hub.sessions) >= limit:
+            raise ServerFull(limit=limit)
+
+
+def with_key(claim: Claim, fingerprint: str) -> Claim:
+    """The claim with one more key.
+
+    :raises TooManyDevices: it has as many as it can have.
+    """
+    if len(claim.keys) >= MAX_KEYS:
+        raise TooManyDevices(name=claim.shown, limit=MAX_KEYS)
+    return replace(claim, further=(*claim.further, fingerprint))
+
+
+def is_banned(person: Person, bans: tuple[Restraint, ...], now: int) -> bool:
+    """Whether a person is banned from the server; its admins never are."""
+    return bool(bans) and not person.admin and Restraints(bans).find(person, now) is not None
