@@ -110,6 +110,8 @@ class ServerTests(Doctor):
             self.assertIn(f"Nobody can listen at {endpoint}: Address already in use", said)
         free = self.look(0, "--server", self.certs, "--port", "tcp:0:interface=127.0.0.1")
         self.assertIn("The service can listen at", free)
+        systemd = self.look(0, "--server", self.certs, "--port", "systemd:domain=INET6:index=0")
+        self.assertIn("is opened by systemd", systemd)
         self.assertEqual(self.invoke("--server", self.certs, "--port", "nonsense:1").exit_code, 78)
 
     def test_config(self) -> None:
