@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 CODE = encchat twisted tests docs bench
 
 .DEFAULT_GOAL = help
-.PHONY: help run chat test check cover docs bench soak packages lock clean for-run for-dev for-lock
+.PHONY: help run chat certs test check cover docs bench soak packages lock clean for-run for-dev for-lock
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,7 +35,7 @@ test: for-dev ## all tests, or TESTS=tests.test_wire
 	@$(BIN)/python -m tests.summary -j$(JOBS) $(TESTS)
 
 check: for-dev ## lint, format, types, the direction of imports, and generated pages
-	$(BIN)/python -m ruff check --quiet $(wildcard $(CODE))
+	$(BIN)/python -m ruff check --quiet --output-format concise $(wildcard $(CODE))
 	$(BIN)/python -m ruff format --quiet --check $(wildcard $(CODE))
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
