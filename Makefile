@@ -31,6 +31,18 @@ run: for-run ## the service on this machine (DATA=, CIPHER=, ARGS='more options'
 chat: for-run ## the client (NAME=alice, ARGS='HOST:PORT and options')
 	@$(BIN)/encchat-client $(if $(NAME),--name '$(NAME)') $(ARGS)
 
+certs: certs/server.pem certs/alice.pem certs/bob.pem ## certificates for this machine, in certs/; renews those that are due
+	@$(BIN)/encchat-admin ca renew --all-due
+
+certs/ca.pem: | for-run
+	@$(BIN)/encchat-admin ca init --name 'encchat development'
+
+certs/server.pem: | certs/ca.pem
+	@$(BIN)/encchat-admin ca server localhost 127.0.0.1 ::1
+
+certs/%.pem: | certs/ca.pem # make certs/carol.pem makes a user of your own
+	@$(BIN)/encchat-admin ca user '$*'
+
 test: for-dev ## all tests, or TESTS=tests.test_wire
 	@$(BIN)/python -m tests.summary -j$(JOBS) $(TESTS)
 
