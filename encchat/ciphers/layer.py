@@ -140,7 +140,7 @@ class CipherLayer(Protocol):
     def established(self, protocol: bytes | None, identity: PeerIdentity) -> None:
         """The peer has proved its key (of a classic peer: shown one). Tells the protocol above, which may
         write and close at once: whatever the handshake has to send must have been written before."""
-        if self._open or self._lost or self.disconnecting:
+        if self._open or self.disconnecting:
             return
         self._open = True
         self.negotiatedProtocol = protocol
@@ -336,7 +336,7 @@ class CipherLayer(Protocol):
         """
         if isinstance(data, str):
             raise TypeError("data must be bytes, not str")
-        if not self._usable() or (self.disconnecting and (self._producer is None or not self._open)):
+        if not self._usable() or (self.disconnecting and not self._open):
             return
         if not self._open:
             raise RuntimeError("write before handshakeCompleted")
@@ -387,9 +387,8 @@ class CipherLayer(Protocol):
         if not self._usable():
             return
         self._finished = self.disconnecting = True
-        self._cancel_timer()
         answered = self._run(self.cipherFinish) if self._open else None
-        if self._aborted or self._reason is not None or self._gone is not None:
+        if self._reason is not None or self._gone is not None:
             return
         if answered and not self._peer_closed:
             self._lingering = True

@@ -288,9 +288,12 @@ class HandshakeTests(LayerCase):
         self.assertEqual((self.below.value(), self.below.disconnecting), (b"", True))
         self.assertEqual(self.layer.calls, [])
         self.layer.dataReceived(b"!hello\ndata")
-        self.layer.established(b"encchat/1", ALICE)
+        self.layer.guarded(self.layer.take, b"!hello")
+        self.layer.guarded(self.layer.take, b"data")
         self.below_lost()
+        self.layer.guarded(self.layer.take, b"data")
         self.assertEnds("made", ConnectionDone)
+        self.assertEqual(self.logged, [])
 
     def test_aborted_by_us(self) -> None:
         """Or abort at once."""
@@ -305,6 +308,9 @@ class HandshakeTests(LayerCase):
         self.build(hello=False)
         self.layer.fail(error)
         self.layer.fail(Rude(what="again"))
+        self.assertTrue(self.layer.disconnecting)
+        self.layer.guarded(self.layer.take, b"!hello")
+        self.layer.guarded(self.layer.take, b"data")
         self.below_lost()
         self.assertEnds("made", RefusedError)
         self.assertIs(self.above.reason, error)
@@ -426,6 +432,7 @@ class FailureTests(LayerCase):
         self.assertTrue(self.below.disconnected)
         self.below_lost()
         self.assertEnds("made", "secure", ZeroDivisionError)
+        self.assertIsNone(self.above.reason.__traceback__, "it holds frames, and they hold keys")
         self.build()
         self.layer.write(b"!bad")
         self.below_lost()
@@ -434,6 +441,28 @@ class FailureTests(LayerCase):
         self.layer.dataReceived(b"one\n!crash\ntwo")
         self.below_lost()
         self.assertEnds("made", "secure", b"one", ZeroDivisionError)
+
+    def test_fault_after_the_fact(self) -> None:
+        """The first reason stays the reason; a fault that follows it is logged."""
+
+        def bolt(above: Above) -> None:
+            above.transport.abortConnection()
+            raise ZeroDivisionError
+
+        self.build(Above(got=bolt))
+        self.layer.dataReceived(b"one")
+        self.below_lost(ConnectionAborted())
+        self.assertEnds("made", "secure", b"one", ConnectionAborted)
+        self.build()
+
+        def fail_and_stumble() -> None:
+            self.layer.fail(Rude(what="x"))
+            raise ZeroDivisionError
+
+        self.layer.guarded(fail_and_stumble)
+        self.below_lost()
+        self.assertEnds("made", "secure", Rude)
+        self.assertEqual(len(self.logged), 3)
 
     def test_fault_while_closing(self) -> None:
         """A cipher that cannot even say goodbye: the connection ends nevertheless."""
@@ -446,6 +475,8 @@ class FailureTests(LayerCase):
             self.layer.cipherFinish = stumble  # type: ignore[method-assign,assignment]  # for this test
             self.layer.loseConnection()
             self.assertTrue(self.below.disconnecting)
+            self.assertEqual(self.below.disconnected, kind is ZeroDivisionError)
+            self.assertEqual(len(self.clock.getDelayedCalls()), int(kind is ConnectionDone))
             self.below_lost()
             self.assertEnds("made", "secure", kind)
 
@@ -462,9 +493,11 @@ class FailureTests(LayerCase):
         self.assertEqual(len(self.logged), 1)
 
     def test_late_fault(self) -> None:
-        """A fault after the end is logged all the same."""
+        """A fault after the end is logged all the same; what the peer did wrong is not."""
         self.build()
         self.below_lost()
+        self.layer.guarded(self.layer.take, b"!bad")
+        self.assertEqual(self.logged, [])
         self.layer.guarded(self.layer.take, b"!crash")
         self.assertEnds("made", "secure", ConnectionLost)
         self.assertEqual(len(self.logged), 1)
@@ -473,10 +506,13 @@ class FailureTests(LayerCase):
         """What a peer does wrong after we closed is no news."""
         self.build()
         self.layer.loseConnection()
+        self.clock.advance(CLOSE_DEADLINE - 1)
         self.layer.dataReceived(b"!bad")
         self.layer.fail(Rude(what="x"))
+        self.clock.advance(1)
+        self.assertTrue(self.below.disconnected)
         self.below_lost()
-        self.assertEnds("made", "secure", ConnectionDone)
+        self.assertEnds("made", "secure", ConnectionAborted)
         self.assertEqual(self.logged, [])
 
     def test_base_is_abstract(self) -> None:
@@ -502,6 +538,7 @@ class WriteTests(LayerCase):
         self.layer.write(b"")
         self.layer.writeSequence([])
         self.assertEqual(self.below.value(), b"[one][twothree]")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_at_once(self) -> None:
         """Within handshakeCompleted one may write, and close."""
@@ -527,6 +564,7 @@ class WriteTests(LayerCase):
             self.layer.loseConnection,
             self.layer.abortConnection,
             self.layer.pauseProducing,
+            lambda: self.assertEqual(self.below.producerState, "producing"),
             self.layer.resumeProducing,
             self.layer.stopProducing,
             self.layer.unregisterProducer,
@@ -750,6 +788,7 @@ class EndTests(LayerCase):
         self.layer.abortConnection()
         self.layer.resumeProducing()
         self.layer.fail(Rude(what="late"))
+        self.layer.write(b"too late")
         self.assertEqual((self.below.value(), self.below.disconnected), (b"", True))
         self.below_lost()
         self.assertEnds("made", "secure", ConnectionAborted)
@@ -831,6 +870,25 @@ class EndTests(LayerCase):
                 kind = ConnectionDone if leave == "loseConnection" else ConnectionAborted
                 self.assertEnds(*{"made": ["made"], "secure": ["made", "secure"]}.get(
                     moment, ["made", "secure", b"one"]), kind)  # fmt: skip
+
+    def test_a_write_that_ends_it(self) -> None:
+        """A transport that finds within a write that the peer is gone: no delivery after the end, and no
+        timer, whoever wrote."""
+
+        class Brittle(StringTransport):
+            def write(self, data: bytes) -> None:
+                super().write(data)
+                if data != b"<":
+                    self.protocol.connectionLost(Failure(ConnectionLost()))  # type: ignore[attr-defined]  # set by build
+
+        self.build(Above(got=lambda above: above.transport.write(b"x")), Brittle())
+        self.layer.pauseProducing()
+        self.layer.dataReceived(b"one\ntwo")
+        self.layer.resumeProducing()
+        self.assertEnds("made", "secure", b"one", ConnectionLost)
+        self.build(transport=Brittle())
+        self.layer.loseConnection()
+        self.assertEnds("made", "secure", ConnectionLost)
 
     def test_synchronous_failure(self) -> None:
         """The same for a failure, and for the peer's goodbye."""
@@ -924,10 +982,20 @@ class LingerTests(LayerCase):
         self.layer.loseConnection()
         self.layer.abortConnection()
         self.assertTrue(self.below.disconnected)
+        deadline = self.clock.getDelayedCalls()
         self.layer.dataReceived(b"!close")
+        self.assertEqual(self.clock.getDelayedCalls(), deadline)
         self.below_lost(ConnectionAborted())
-        self.assertEqual(self.above.events[:2], ["made", "secure"])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEnds("made", "secure", ConnectionAborted)
+
+    def test_late_goodbye(self) -> None:
+        """A goodbye that a thread finds when all is over starts nothing."""
+        self.build()
+        self.layer.loseConnection()
+        self.below_lost()
+        self.layer.guarded(self.layer.take, b"!close")
+        self.assertEnds("made", "secure", ConnectionDone)
+        self.assertFalse(self.below.disconnecting)
 
 
 class PendingTests(LayerCase):
@@ -962,6 +1030,16 @@ class PendingTests(LayerCase):
         self.below_lost()
         self.finish_work(b"one")
         self.assertEnds("made", "secure", b"one", ConnectionLost)
+
+    def test_told_twice(self) -> None:
+        """The first end is the one that counts."""
+        self.build()
+        error = ConnectionLost()
+        self.below_lost(error)
+        self.below_lost()
+        self.finish_work(b"one")
+        self.assertEnds("made", "secure", b"one", ConnectionLost)
+        self.assertIs(self.above.reason, error)
 
     def test_the_handshake(self) -> None:
         """Even a handshake may turn out complete only then."""
@@ -1027,12 +1105,16 @@ class ProducerTests(LayerCase):
             self.layer.unregisterProducer()
             self.layer.unregisterProducer()
             self.assertIsNone(self.below.producer)
+            self.assertFalse(self.below.disconnecting)
 
     def test_second(self) -> None:
         """Two producers at a time are a fault of the protocol above."""
         self.build()
-        self.layer.registerProducer(Producer(), True)
-        self.assertRaises(RuntimeError, self.layer.registerProducer, Producer(), True)
+        first = Producer()
+        self.layer.registerProducer(first, True)
+        error = self.assertRaises(RuntimeError, self.layer.registerProducer, Producer(), True)
+        self.assertEqual(str(error), "a producer is registered already")
+        self.assertIs(self.below.producer, first)
 
     def test_too_late(self) -> None:
         """A producer that comes when we close, or when all is over, is stopped."""
@@ -1047,6 +1129,21 @@ class ProducerTests(LayerCase):
             self.layer.registerProducer(producer, True)
             self.assertEqual(producer.told, ["stop"])
             self.assertIsNone(self.below.producer)
+
+    def test_too_late_while_it_ends(self) -> None:
+        """Also while the last work is done, or while another still produces."""
+        self.build()
+        self.layer.pending = True
+        self.below_lost()
+        late = Producer()
+        self.layer.registerProducer(late, True)
+        self.assertEqual(late.told, ["stop"])
+        self.build()
+        self.layer.registerProducer(Producer(), True)
+        self.layer.loseConnection()
+        late = Producer()
+        self.layer.registerProducer(late, True)
+        self.assertEqual(late.told, ["stop"])
 
     def test_closing_waits(self) -> None:
         """The goodbye comes behind all that a producer still writes."""
@@ -1078,6 +1175,16 @@ class ProducerTests(LayerCase):
         self.layer.unregisterProducer()
         self.assertEnds("made", "secure", ConnectionAborted)
 
+    def test_closing_waits_five_seconds(self) -> None:
+        """A producer that writes nothing at all has them from the close, however often that is repeated."""
+        self.build()
+        self.layer.registerProducer(Producer(), True)
+        self.layer.loseConnection()
+        self.clock.advance(CLOSE_DEADLINE - 1)
+        self.layer.loseConnection()
+        self.clock.advance(1)
+        self.assertTrue(self.below.disconnected)
+
     def test_the_peer_closes(self) -> None:
         """A producer is stopped, once, when the peer takes no more."""
         self.build()
@@ -1094,15 +1201,20 @@ class ProducerTests(LayerCase):
 
     def test_the_connection_breaks(self) -> None:
         """The connection below tells a producer of its end itself; it may unregister after that."""
-        self.build()
-        self.layer.registerProducer(Producer(), True)
-        self.layer.pending = True
-        self.below_lost()
-        self.layer.unregisterProducer()
-        self.layer.guarded(self.layer.take, b"!close")
-        self.layer.pending = False
-        self.layer.guarded(self.layer.take, b"")
-        self.assertEnds("made", "secure", ConnectionDone)
+        for unregistering in (True, False):
+            self.build()
+            producer = Producer()
+            self.layer.registerProducer(producer, True)
+            self.layer.pending = True
+            self.below_lost()
+            if unregistering:
+                self.layer.unregisterProducer()
+            self.layer.guarded(self.layer.take, b"!close")
+            self.layer.pending = False
+            self.layer.guarded(self.layer.take, b"")
+            self.assertEnds("made", "secure", ConnectionDone)
+            self.assertEqual(producer.told, [])
+            self.assertIs(self.below.producer, producer, "the connection below was told what it knows")
 
     def test_done_within_registering(self) -> None:
         """A pull producer may be done before registerProducer returns."""
@@ -1157,7 +1269,7 @@ class FactoryTests(SynchronousTestCase):
             wrapped, lambda protocol, address: built.append(address) or Plain(protocol, clock)
         )
         factory.doStart()
-        self.assertEqual(wrapped.started, 1)
+        self.assertEqual((wrapped.started, factory.numPorts), (1, 1))
         address = IPv4Address("TCP", "127.0.0.1", 1)
         layer = factory.buildProtocol(address)
         assert layer is not None
@@ -1165,4 +1277,4 @@ class FactoryTests(SynchronousTestCase):
         self.assertIsNone(factory.buildProtocol(None))
         self.assertEqual(built, [address])
         factory.doStop()
-        self.assertEqual(wrapped.started, 0)
+        self.assertEqual((wrapped.started, factory.numPorts), (0, 0))
