@@ -11,7 +11,7 @@ import sqlite3
 from encchat.core.interfaces import Conflict
 from encchat.logs.blocks import Block, Damaged, split
 from encchat.logs.numbering import Memo
-from encchat.messages import Position
+from encchat.messages import MAX_BODY, Position
 from encchat.wire import decode_entry
 
 #: Entries that leave in one transaction at most, so that no send waits long for retention.
@@ -39,8 +39,8 @@ def delete(connection: sqlite3.Connection, kind: str, key: str, expected: int) -
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Change something, to see whether that works."""
-    connection.execute("UPDATE log SET probe = probe + 1")
+    """Write as much as the largest entry takes, to see whether that works."""
+    connection.execute("INSERT OR REPLACE INTO probe (id, bytes) VALUES (1, randomblob(?))", (MAX_BODY,))
 
 
 def trim(connection: sqlite3.Connection, room: str, before: int) -> tuple[Position, bool]:

@@ -31,9 +31,9 @@ _OLDEST_SQLITE = (3, 35)
 _SYNCHRONOUS = {"full": "FULL", "relaxed": "NORMAL"}
 
 _TABLES = (
-    # One row, id 1: the log's name, the last revision given in the directory, and a cell to probe.
+    # One row, id 1: the log's name, and the last revision given in the directory.
     """CREATE TABLE log (id INTEGER PRIMARY KEY CHECK (id = 1), log_id BLOB NOT NULL,
-        revision INTEGER NOT NULL DEFAULT 0, probe INTEGER NOT NULL DEFAULT 0)""",
+        revision INTEGER NOT NULL DEFAULT 0)""",
     # Where each room ends: seq and chain of its last entry, seq of its last roster entry; and the
     # position up to which retention has taken it.
     """CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
@@ -53,6 +53,8 @@ _TABLES = (
         device TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (room, seq)) WITHOUT ROWID""",
     """CREATE TABLE directory (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
         revision INTEGER NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID""",
+    # One row, written anew to see whether that works.
+    "CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), bytes BLOB NOT NULL)",
 )
 
 

@@ -257,7 +257,7 @@ class UpgradeTests(OpeningCase):
         with closing(connect(str(self.path))) as connection:
             tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         self.assertEqual(
-            sorted(tables), ["block_place", "blocks", "directory", "log", "memos", "msgids", "rooms"]
+            sorted(tables), ["block_place", "blocks", "directory", "log", "memos", "msgids", "probe", "rooms"]
         )
         columns = " ".join("".join(tables[name] for name in sorted(tables)).split())
         self.assertEqual(columns.count(" NOT NULL"), 26)

@@ -344,7 +344,7 @@ class StateTests(WriterCase):
         self.assertEqual(self.rig.wait(self.log.state()), "ok")
 
     def test_down_when_it_fails(self) -> None:
-        self.faults.before = failing("UPDATE log SET probe")
+        self.faults.before = failing("INSERT OR REPLACE INTO probe")
         self.assertEqual(self.rig.wait(self.log.state()), "down")
         self.assertEqual(self.rig.wait(self.log.state()), "ok")
 
