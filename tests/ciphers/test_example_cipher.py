@@ -15,11 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
 from twisted.trial.reporter import TestResult
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import encchat
-from encchat.ciphers.registry import find_ciphers, help_ciphers
+from encchat.ciphers.registry import client_cipher, find_ciphers, help_ciphers, server_cipher
+from encchat.ciphers.testing import Recorder
+from encchat.ciphers.testing.harness import RecorderFactory
+from encchat.ciphers.testing.streams import Pusher, noise
 from twisted import plugins
 
 ROOT = Path(encchat.__file__).parent.parent
@@ -44,8 +52,22 @@ def install(case: SynchronousTestCase, module: str = MODULE) -> Path:
     return root
 
 
+class Ended(Recorder):
+    """A recorder that can be awaited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: Deferred[None] = Deferred()
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 -- as Twisted
+        super().connectionLost(reason)
+        self.ended.callback(None)
+
+
 class ExampleTests(_page["PskTests"]):
     """The tests that the page tells its readers to run."""
+
+    examples = 40
 
     def setUp(self) -> None:
         install(self)
@@ -96,6 +118,83 @@ class PageTests(SynchronousTestCase):
             if callable(value) and not name.startswith("_") and (name.startswith("cipher") or name in named)
         }
         self.assertEqual(named, ours)
+
+
+class SocketTests(TestCase):
+    """The example over real TCP on loopback, where the transport is Twisted's own."""
+
+    async def talk(self, client: Ended, server: Ended) -> None:
+        """Connect the two, and wait until both have ended."""
+        root = install(self)
+        (root / "psk.key").write_text("ef" * 32)
+        ciphers = [
+            make("psk:key=" + str(root / "psk.key"), root / make.__name__)
+            for make in (server_cipher, client_cipher)
+        ]
+        for cipher in ciphers:
+            cipher.prepare()
+            cipher.start(reactor)
+        listening = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = await listening.listen(ciphers[0].wrap(RecorderFactory(server)))
+        self.addCleanup(port.stopListening)
+        connecting = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await connecting.connect(ciphers[1].wrap(RecorderFactory(client), "127.0.0.1", lambda claim: None))
+        for recorder in (client, server):
+            await recorder.ended
+
+    async def test_the_last_words(self) -> None:
+        """All that a side wrote before it closed arrives, although the peer never stops writing."""
+        said = bytes(200_000) + b"closing: full"
+
+        class Server(Ended):
+            def secure(self) -> None:
+                self.secure_transport.write(said)
+                self.secure_transport.loseConnection()
+
+        class Client(Ended):
+            def secure(self) -> None:
+                self.secure_transport.write(bytes(2_000_000))
+
+        client, server = Client(), Server()
+        await self.talk(client, server)
+        self.assertEqual(len(client.received), len(said))
+        self.assertEqual(client.received, said)
+        for recorder in (client, server):
+            self.assertIsInstance(recorder.reason, ConnectionDone)
+
+    async def test_back_pressure(self) -> None:
+        """A producer over a socket is paused by a reader that pauses, and all arrives in the end."""
+
+        class Server(Ended):
+            def secure(self) -> None:
+                self.secure_transport.pauseProducing()
+                reactor.callLater(0, self.secure_transport.resumeProducing)
+
+        class Client(Ended):
+            def secure(self) -> None:
+                self.source = Pusher(self.secure_transport, noise(8_000_000))
+                self.secure_transport.registerProducer(self.source, True)
+                self.source.resumeProducing()
+                self.secure_transport.loseConnection()
+
+        client, server = Client(), Server()
+        await self.talk(client, server)
+        self.assertGreater(client.source.pauses, 0)
+        self.assertEqual(server.received, client.source.data)
+        for recorder in (client, server):
+            self.assertIsInstance(recorder.reason, ConnectionDone)
+
+    async def test_an_abort(self) -> None:
+        """An abort is one on both sides."""
+
+        class Server(Ended):
+            def secure(self) -> None:
+                self.secure_transport.abortConnection()
+
+        client, server = Ended(), Server()
+        await self.talk(client, server)
+        self.assertIsInstance(server.reason, ConnectionAborted)
+        self.assertIsInstance(client.reason, ConnectionLost)
 
 
 @dataclass(frozen=True)
