@@ -2,7 +2,8 @@
 
 Three ways to ask for it: ``senders`` is many senders, each of whom sends the next entry when the last was
 acknowledged; ``hub`` is one append in flight with whatever its senders had ready meanwhile, as the
-server does it; ``busy`` is ``senders`` beside a reactor thread that has no time to spare.
+server does it; ``busy`` is ``senders`` beside a reactor thread that has no time to spare. ``disk_ms`` is
+what a bare write of a commit's bytes takes until it is on the same disk.
 Run as ``python -m bench.append [ENTRIES] [SENDERS]``; see ``--help``.
 """
 
@@ -87,6 +88,19 @@ class Load:
         self.latencies += [time.perf_counter() - began] * len(drafts)
 
 
+def disk(place: str, size: int) -> float:
+    """The median time, in seconds, of a bare write of ``size`` bytes that is on disk when it returns:
+    what each commit costs at least."""
+    times = []
+    with tempfile.TemporaryFile(dir=place, buffering=0) as file:
+        for _ in range(100):
+            began = time.perf_counter()
+            file.write(bytes(size))
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return sorted(times)[50]
+
+
 async def measure(pattern: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One run in a fresh file."""
     with tempfile.TemporaryDirectory(dir=arguments.dir) as place:
@@ -113,6 +127,7 @@ async def measure(pattern: str, arguments: argparse.Namespace) -> dict[str, Any]
         "p50_ms": round(latencies[stored // 2] * 1000, 2),
         "p99_ms": round(latencies[stored * 99 // 100] * 1000, 2),
         "cpu_us_per_entry": round(cpu / stored * 1e6, 1),
+        "disk_ms": round(disk(arguments.dir, stored * 300 // commits) * 1000, 2),
     }
 
 
