@@ -70,9 +70,7 @@ async def look_at_port(reactor: Any, endpoint: str) -> Finding:
     """
     check = "port"
     if endpoint.startswith("systemd:"):
-        return Finding.note(
-            check, f"systemd opens {endpoint} and hands it over; its .socket unit says where."
-        )
+        return Finding.note(check, f"{endpoint} is opened by systemd, where the .socket unit says.")
     try:
         where = serverFromString(reactor, endpoint)
     except (ValueError, LookupError, TypeError) as error:

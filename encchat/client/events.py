@@ -163,6 +163,13 @@ class ServerCloses(Struct, frozen=True):
     reason: str
 
 
+class LinkLost(Struct, frozen=True):
+    """There is no connection, and why; the next attempt is in ``wait`` seconds."""
+
+    reason: str
+    wait: float
+
+
 Event: TypeAlias = (
     Admitted
     | JoinedRoom
@@ -183,4 +190,5 @@ Event: TypeAlias = (
     | RequestFailed
     | ServerComplains
     | ServerCloses
+    | LinkLost
 )

@@ -21,7 +21,7 @@ CLASSIC = "classic"
 
 
 class UnknownServer(RefusedError):
-    """{address} is a server that you have not met yet. Its key is {fingerprint} ({summary}). If its
+    """{address} is a server that you have not met yet. Its key is {fingerprint}. If its
     operator confirms that, connect with: {command}"""
 
     code = "unknown-server"
@@ -155,7 +155,6 @@ class Trust:
                 raise UnknownServer(
                     address=self._endpoint,
                     fingerprint=claim.fingerprint,
-                    summary=claim.summary,
                     command=self._accepting(claim),
                 )
             self._learn(claim, replace=False)

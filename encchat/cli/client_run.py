@@ -1,0 +1,228 @@
+"""The client's composition root: profile, store, cipher, session, link and console, joined and run."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+
+import encchat
+from encchat.ciphers.interfaces import IClientCipher
+from encchat.ciphers.registry import client_cipher
+from encchat.cli.client import PROGRAM, Options
+from encchat.cli.running import Runner, open_standard_handles, prepare, status
+from encchat.client.address import parse_address
+from encchat.client.chat import Chat, Keeper
+from encchat.client.commands import room_named
+from encchat.client.ending import race
+from encchat.client.lanes import Lane
+from encchat.client.lines import Reader, Writer
+from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
+from encchat.client.pipe import Manner, Pipe
+from encchat.client.profile import choose_name, open_profile
+from encchat.client.sending import Sending
+from encchat.client.session import VERSIONS
+from encchat.client.store import Store
+from encchat.client.trust import Trust, UnknownServer
+from encchat.core.identity import is_fingerprint
+from encchat.errors import UsageError
+from encchat.messages import Hello
+
+#: Seconds that a pipe goes without a connection before it gives up.
+PIPE_PATIENCE = 120.0
+#: Seconds that a goodbye may take when the user is in a hurry.
+HURRIED_GOODBYE = 1.0
+
+
+class BadFingerprint(UsageError):
+    """{text!r} is not a fingerprint. --pin takes it as the server's start-up line prints it: SHA256: and 43
+    characters."""
+
+
+def run(options: Options) -> int:
+    """Do what the command line asks for; returns the exit code.
+
+    :raises EncchatError: it cannot be done; says why.
+    """
+    open_standard_handles()
+    if options.help_ciphers:
+        from encchat.ciphers.registry import help_ciphers
+
+        print(help_ciphers(), end="")
+        return 0
+    if options.pin is not None and not is_fingerprint(options.pin):
+        raise BadFingerprint(text=options.pin)
+    program = Program(options)
+    if program.full_screen:
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install()
+    from twisted.internet import reactor
+
+    return Runner(reactor).run(lambda: program.run(reactor))
+
+
+class Program:
+    """One run of the client, from its options to its exit code."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.address = parse_address(options.address)
+        self.room = room_named(options.send[0] if options.send else options.room)
+        self.name = choose_name(options.name, os.environ)
+        self.status = status(PROGRAM)
+        on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)
+        #: A person types and reads.
+        self.interactive = on_terminal and not (options.json or options.send)
+        dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
+        #: The terminal may be drawn on.
+        self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
+
+    async def run(self, reactor: Any) -> int:
+        """The conversation, with whatever is needed for it opened before and let go of after it."""
+        if self.options.classic:
+            from encchat.cli.client_classic import run_classic
+
+            return await run_classic(reactor, self.address, self.options.listen, self.status)
+        directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
+        store = Store.open(directory)
+        lane = None
+        try:
+            for notice in store.notices:
+                self.status(notice)
+            if not self.options.send:
+                lane = Lane.take(directory, store)
+                if not lane.alone:
+                    self.status(
+                        f"{self.name} is here in another encchat-client too; this is one more session"
+                    )
+            cipher = client_cipher(self.options.cipher, directory, self.name.shown)
+            await prepare(reactor, cipher)
+            try:
+                keeper = Keeper(store, str(self.address), None if lane is None else lane.number)
+                return await self._converse(reactor, cipher, keeper)
+            finally:
+                cipher.stop()
+        finally:
+            if lane is not None:
+                lane.release()
+            store.close()
+
+    async def _converse(self, reactor: Any, cipher: IClientCipher, keeper: Keeper) -> int:
+        trust = Trust(
+            keeper.store,
+            self.address,
+            milliseconds,
+            pin=self.options.pin,
+            accept_new=self.options.accept_new,
+            command=self._command(),
+        )
+        try:
+            return await self._talk(reactor, cipher, keeper, trust)
+        except UnknownServer as error:
+            if not self.interactive or not await self._ask(reactor, error):
+                raise
+            trust.accept(str(error.facts["fingerprint"]))
+        return await self._talk(reactor, cipher, keeper, trust)
+
+    async def _talk(self, reactor: Any, cipher: IClientCipher, keeper: Keeper, trust: Trust) -> int:
+        hello = Hello(VERSIONS, self.name.shown, "", f"encchat {encchat.__version__}"[:32])
+        chat = Chat(
+            reactor,
+            hello,
+            trust,
+            keeper,
+            token=lambda: os.urandom(16),
+            milliseconds=milliseconds,
+            accept_log=self.options.accept_log,
+        )
+        endpoint = HostnameEndpoint(reactor, self.address.host, self.address.port, timeout=CONNECT_TIMEOUT)
+        for_ever = self.interactive or self.options.keep_trying
+        patience = Patience(self.options.keep_trying, None if for_ever else PIPE_PATIENCE)
+        link = Link(
+            reactor,
+            self.address,
+            endpoint,
+            lambda factory: cipher.wrap(factory, self.address.host, trust.judge),
+            chat.session,
+            chat,
+            patience,
+            random.random,
+        )
+        console = self._console(reactor, chat)
+        waiting = chat.start(console, link)
+        if waiting:
+            console.warn(f"{waiting} messages of an earlier run wait to be sent")
+        outcome: list[int] = []
+
+        async def talk() -> None:
+            outcome.append(await console.run())
+
+        try:
+            await race(reactor, Deferred.fromCoroutine(link.run()), Deferred.fromCoroutine(talk()))
+            await link.leave()
+        except CancelledError:
+            await link.leave(HURRIED_GOODBYE)
+            raise
+        finally:
+            link.abort()
+            chat.stop()
+        return outcome[0]
+
+    def _console(self, reactor: Any, chat: Chat) -> Any:
+        options = self.options
+        if options.send:
+            return Sending(reactor, chat, self.room, options.send[1], self.status)
+
+        def writer(changed: Callable[[], None]) -> Writer:
+            return Writer(reactor, 1, changed)
+
+        if self.full_screen:
+            from encchat.client.terminal import Terminal
+
+            return Terminal(reactor, chat, self.room, str(self.address), options.history)
+        if self.interactive:
+            from encchat.client.linear import Linear
+
+            return Linear(reactor, chat, self.room, options.history, Reader(reactor, 0), writer)
+        manner = Manner(self.room, options.json, options.history, options.follow)
+        return Pipe(reactor, chat, manner, Reader(reactor, 0), writer, self.status)
+
+    async def _ask(self, reactor: Any, error: UnknownServer) -> bool:
+        """Show an unknown server's key, and ask whether it is the right one."""
+        address, fingerprint = error.facts["address"], error.facts["fingerprint"]
+        print(
+            f"You have not met the server {address} yet. Its key is\n\n    {fingerprint}\n\n"
+            "The service prints it when it starts; its operator can tell you. Is it the same? [yes/no] ",
+            end="",
+            flush=True,
+        )
+        while True:
+            answer = (await Reader(reactor, 0).read()).decode("utf-8", "replace").strip().casefold()
+            if answer in ("yes", "y", fingerprint):
+                return True
+            if answer in ("no", "n", ""):
+                return False
+            print("Please type yes or no: ", end="", flush=True)
+
+    def _command(self) -> list[str]:
+        """How this client was called, as far as it matters for whom it trusts."""
+        command = [PROGRAM]
+        for option, value in (("--name", self.options.name), ("--state", self.options.state)):
+            if value is not None:
+                command += [option, value]
+        if self.options.cipher != "rsa":
+            command += ["--cipher", self.options.cipher]
+        return command
+
+
+def milliseconds() -> int:
+    """The time, as messages carry it."""
+    return int(time.time() * 1000)

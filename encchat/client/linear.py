@@ -1,0 +1,62 @@
+"""The console for screen readers and simple terminals: lines in, lines out, nothing is redrawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+
+from encchat.client.chat import Chat
+from encchat.client.console import Line, PersonConsole
+from encchat.client.lines import LineCutter, Reader, Writer
+
+#: Bytes of one typed line at most; a terminal gives no longer ones.
+MAX_TYPED = 64 * 1024
+
+
+class Linear(PersonConsole):
+    """Reads lines as the terminal gives them, which shows them while they are typed."""
+
+    echoes = True
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        chat: Chat,
+        room: str,
+        history: int | None,
+        reader: Reader,
+        make_writer: Callable[[Callable[[], None]], Writer],
+    ) -> None:
+        super().__init__(clock, chat, room, history)
+        self._reader = reader
+        self._writer = make_writer(self._writer_changed)
+
+    async def run(self) -> int:
+        """As the base, and everything is on the screen at the end."""
+        code = await super().run()
+        await self._writer.written()
+        return code
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Write lines; what was shown is not told again by the next run."""
+        text = "".join("".join(piece for _, piece in line) + "\n" for line in lines)
+        self._writer.write(text.encode("utf-8", "replace"))
+        reached = self.chat.reached(self.chat.session.rooms)
+        self._writer.then(lambda: self.chat.mark(reached))
+        if self._writer.full:
+            self.chat.hold()
+
+    async def converse(self) -> None:
+        """Read lines to the end of the input."""
+        await self.chat.when(lambda: self.ready)
+        cutter = LineCutter(MAX_TYPED)
+        while data := await self._reader.read():
+            for line, _ in cutter.feed(data):
+                self.typed(line.decode("utf-8", "replace"))
+
+    def _writer_changed(self) -> None:
+        if self._writer.broken:
+            self.finish(1)
+        elif not self._writer.full:
+            self.chat.release()
