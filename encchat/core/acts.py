@@ -83,7 +83,7 @@ async def _settle(hub: Hub, room: Room) -> None:
         with suppress(MsgidReused):  # whoever sent it was told, or will be
             await _finish(hub, room, record.pending)
     room.unsettled = False
-    for session in room.unwelcome(hub.milliseconds()):
+    for session in room.unwelcome():
         session.put_out(room, "banned", f"You are banned from {room.name}.")
 
 

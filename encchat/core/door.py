@@ -142,4 +142,4 @@ def with_key(claim: Claim, fingerprint: str) -> Claim:
 
 def is_banned(person: Person, bans: tuple[Restraint, ...], now: int) -> bool:
     """Whether a person is banned from the server; its admins never are."""
-    return bool(bans) and not person.admin and Restraints(bans).find(person, now) is not None
+    return bool(bans) and not person.admin and Restraints(bans, [person]).find(person, now) is not None

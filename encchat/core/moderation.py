@@ -182,7 +182,7 @@ async def _act(
     def act(record: RoomRecord) -> Act:
         if session not in room:  # put out while others were acting
             raise NotInRoom(room=room.name)
-        room.check_speech(session, now)
+        room.check_speech(session)
         needs = judge(record)
         name, key, device = session.name.shown, session.identity.fingerprint, session.device
         return Act(now, name, key, device, kind, message.msgid, body, **needs)

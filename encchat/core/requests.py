@@ -74,14 +74,14 @@ async def join(session: Session, message: m.Join) -> None:
     if len(session.rooms()) >= limit and not session.is_in(name):
         raise TooManyRooms(limit=limit)
     async with hub.visiting(name, session.name) as room:
-        room.check_entry(session.person, hub.milliseconds())
+        room.check_entry(session.person)
         start = await _start(session, name, message)
         head = await hub.log.head(name)
         mark = await hub.directory.mark(session.name.key, name)
         # From here on nothing waits: the session is in the room in the very turn in which it was judged.
         if session.closed:
             return
-        room.check_entry(session.person, hub.milliseconds())
+        room.check_entry(session.person)
         room.count(head)
         session.enter(room, start.seq)
         session.answer(m.Joined(message.id, name, head, start, room.members(), room.topic, mark))
@@ -114,7 +114,7 @@ def part(session: Session, message: m.Part) -> None:
 def send(session: Session, message: m.Send) -> None:
     """Append what the peer says."""
     room = session.room(parse_room(message.room))
-    room.check_speech(session, session.hub.milliseconds())
+    room.check_speech(session)
     limit = session.hub.settings.limits.body
     if len(message.body) > limit:
         raise TooLarge(size=len(message.body), limit=limit)
@@ -182,7 +182,7 @@ def typing(session: Session, message: m.Typing) -> None:
     if session.is_in(name):
         room = session.room(name)
         try:
-            room.check_speech(session, session.hub.milliseconds())
+            room.check_speech(session)
         except RefusedError:
             return
         session.hub.signal(room, encode(m.Typing(name, session.name.shown)))

@@ -7,7 +7,7 @@ behind (slow, or still reading history) catches up from the log instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from encchat.core.interfaces import ITurn
@@ -44,6 +44,7 @@ class Room:
 
     def __init__(self, name: str, turn: ITurn) -> None:
         self.name = name
+        self._turn = turn
         #: Seq of the last entry that was given to the members.
         self.announced = 0
         #: Coroutines and entries on their way that need this room: it is not forgotten meanwhile.
@@ -139,29 +140,28 @@ class Room:
         that it forbids can come behind it into the log."""
         self._record = record
         self._views = (record, record.after(record.pending)) if record.pending else (record,)
-        self._restrain(self._memberships.values())
+        self._restrain(list(self._memberships.values()))
 
-    def _restrain(self, memberships: Iterable[Membership]) -> None:
+    def _restrain(self, memberships: Sequence[Membership]) -> None:
+        """Find out anew who may not write."""
         restrains = bool(self.record.pending or self.record.mutes)
         if not restrains and not self._restrains:
             return
         self._restrains = restrains
-        views = [(view, Restraints(view.mutes)) for view in self._views]
-        for membership in memberships:
-            person, now = membership.session.person, membership.session.hub.milliseconds()
+        people = [membership.session.person for membership in memberships]
+        views = [(view, Restraints(view.mutes, people)) for view in self._views]
+        now, pending = self._now(), self.record.pending
+        for membership, person in zip(memberships, people, strict=True):
             mutes = (_holding(view, mutes, person, now) for view, mutes in views)
             membership.mute = next(filter(None, mutes), None)
-            membership.leaving = self.is_put_out(person, self.record.pending)
+            membership.leaving = self.is_put_out(person, pending)
 
     def is_put_out(self, person: Person, act: Act | None) -> bool:
         """Whether the act puts this person out of the room."""
         if act is None or act.kind not in ("kick", "ban"):
             return False
-        return _holding(self.record, Restraints([act.restraint]), person, act.time) is not None
-
-    def banned(self, person: Person, now: int) -> bool:
-        """Whether this person may not be here."""
-        return any(_holding(view, Restraints(view.bans), person, now) for view in self._views)
+        whom = Restraints([act.restraint], [person])
+        return _holding(self.record, whom, person, act.time) is not None
 
     def is_shown_to(self, person: Person) -> bool:
         """Whether this person may know of the room."""
@@ -171,7 +171,7 @@ class Room:
         """The names of who is here, but for guests."""
         return tuple(name for name, devices in self._names.items() if not all(d.classic for d in devices))
 
-    def check_entry(self, person: Person, now: int) -> None:
+    def check_entry(self, person: Person) -> None:
         """Whether this person may come in and be here.
 
         :raises Banned: no.
@@ -179,10 +179,11 @@ class Room:
         """
         if not self.is_shown_to(person):
             raise InviteOnly(room=self.name)
-        if self.banned(person, now):
+        now = self._now()
+        if any(_holding(view, Restraints(view.bans, [person]), person, now) for view in self._views):
             raise Banned(room=self.name)
 
-    def check_speech(self, session: Session, now: int) -> None:
+    def check_speech(self, session: Session) -> None:
         """Whether a session that is here may write.
 
         :raises Muted: not now.
@@ -192,21 +193,26 @@ class Room:
         if membership.leaving:
             raise NotInRoom(room=self.name)
         mute = membership.mute
-        if mute is not None and mute.lasts(now):
-            seconds = (mute.until - now + 999) // 1000
-            left = f"for another {seconds} s" if mute.until else "until that is undone"
-            raise Muted(room=self.name, how_long=left)
+        if mute is not None:
+            now = self._now()
+            if mute.lasts(now):
+                seconds = (mute.until - now + 999) // 1000
+                left = f"for another {seconds} s" if mute.until else "until that is undone"
+                raise Muted(room=self.name, how_long=left)
 
     def put_out(self, act: Act) -> list[Session]:
         """The sessions here that the act puts out."""
         return [session for session in self._memberships if self.is_put_out(session.person, act)]
 
-    def unwelcome(self, now: int) -> list[Session]:
+    def unwelcome(self) -> list[Session]:
         """The sessions here that are banned."""
-        if not self.record.bans:
-            return []
-        bans = Restraints(self.record.bans)
-        return [s for s in self._memberships if _holding(self.record, bans, s.person, now)]
+        people = {session: session.person for session in self._memberships}
+        bans = Restraints(self.record.bans, people.values())
+        now = self._now()
+        return [s for s, person in people.items() if _holding(self.record, bans, person, now)]
+
+    def _now(self) -> int:
+        return int(self._turn.wall() * 1000)
 
     # ------------------------------------------------------------------------------------ fan-out
 

@@ -90,18 +90,24 @@ class Restraint(Struct, frozen=True, array_like=True):
 
 
 class Restraints:
-    """Bans or mutes, to be asked quickly about many people."""
+    """The bans or mutes, of a long list, that may hold for some people; to be asked about each of them."""
 
     __slots__ = ("_keys", "_names")
 
-    def __init__(self, restraints: Iterable[Restraint]) -> None:
+    def __init__(self, restraints: Iterable[Restraint], people: Iterable[Person]) -> None:
         self._names: dict[str, list[Restraint]] = {}
         self._keys: dict[str, list[Restraint]] = {}
+        names: set[str] = set()
+        keys: set[str] = set()
+        for person in people:
+            names.add(person.name)
+            keys.update(person.keys)
         for restraint in restraints:
-            if restraint.name:
+            if restraint.name in names:
                 self._names.setdefault(restraint.name, []).append(restraint)
-            for key in restraint.keys:
-                self._keys.setdefault(key, []).append(restraint)
+            if not keys.isdisjoint(restraint.keys):
+                for key in keys.intersection(restraint.keys):
+                    self._keys.setdefault(key, []).append(restraint)
 
     def __bool__(self) -> bool:
         return bool(self._names or self._keys)
@@ -185,12 +191,9 @@ class RoomRecord(Struct, frozen=True, array_like=True):
 
         :raises TooManyListed: it would hold more than it can.
         """
-        pruned = replace(
-            self,
-            bans=tuple(r for r in self.bans if r.lasts(act.time)),
-            mutes=tuple(r for r in self.mutes if r.lasts(act.time)),
-        )
-        return _EFFECTS[act.kind](pruned, act)
+        bans = tuple(r for r in self.bans if r.lasts(act.time))
+        mutes = tuple(r for r in self.mutes if r.lasts(act.time))
+        return _EFFECTS[act.kind](replace(self, bans=bans, mutes=mutes), act)
 
     def intending(self, act: Act) -> RoomRecord:
         """The record with ``act`` pending.
