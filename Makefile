@@ -31,7 +31,7 @@ run: for-run ## the service on this machine (DATA=, CIPHER=, ARGS='more options'
 chat: for-run ## the client (NAME=alice, ARGS='HOST:PORT and options')
 	@$(BIN)/encchat-client $(if $(NAME),--name '$(NAME)') $(ARGS)
 
-certs: certs/server.pem certs/alice.pem certs/bob.pem ## certificates for this machine, in certs/; renews those that are due
+certs: certs/server.pem certs/alice.pem certs/bob.pem ## certificates for this machine, in certs/; renews what is due
 	@$(BIN)/encchat-admin ca renew --all-due
 
 certs/ca.pem: | for-run

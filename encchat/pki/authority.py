@@ -47,6 +47,11 @@ class AlreadyIssued(ConfigError):
     (the same key) or encchat-admin ca renew --new-key {name}."""
 
 
+class ServerAlreadyIssued(ConfigError):
+    """{stem}.pem is a certificate for {hosts} already, good until {ends}. For another time: encchat-admin ca
+    renew {name}. For other hosts: this command with --force."""
+
+
 class FileTaken(ConfigError):
     """{stem}.pem is the certificate of {owner}. Say with --as what the files of {name} shall be called, or
     give {owner}'s up with --force."""
@@ -103,7 +108,7 @@ def issue_server(
 ) -> Change:
     """A certificate and key for a server. ``force`` gives up one that is still good.
 
-    :raises AlreadyIssued: the stem has a certificate of this server.
+    :raises ServerAlreadyIssued: the stem has a certificate of this server.
     :raises FileTaken: the stem has one of another.
     """
     first = hosts[0].text
@@ -111,7 +116,9 @@ def issue_server(
     if holder is not None and (holder.role is not Role.SERVER or (holder.name != first and not force)):
         raise FileTaken(stem=stem, owner=holder.name, name=first)
     if holder is not None and holder.ends > now and not force:
-        raise AlreadyIssued(name=first, ends=stamp(holder.ends))
+        raise ServerAlreadyIssued(
+            stem=stem, hosts=", ".join(holder.hosts), ends=stamp(holder.ends), name=first
+        )
     key, serial = build.new_key(), _serial(index.records)
     certificate = build.server_certificate(key.public_key(), hosts, _able(signer, now), serial, now)
     record = _record(certificate, Role.SERVER, first, stem, hosts)

@@ -148,7 +148,8 @@ class OperationTests(SynchronousTestCase):
     def test_one_certificate_a_server(self) -> None:
         """A server's files are its own; --as and --force are the ways out."""
         self._serve()
-        self.assertRaises(authority.AlreadyIssued, self._serve)
+        error = self.assertRaises(authority.ServerAlreadyIssued, self._serve)
+        self.assertIn("--force", str(error))
         self.assertRaises(authority.FileTaken, self._serve, "b.example")
         self._serve("b.example", "second")
         self._serve("c.example", force=True)

@@ -315,6 +315,9 @@ class DirectoryTests(SynchronousTestCase):
             self.assertIn("Read-only file system", str(error))
             patch.restore()
         self.assertEqual(at.load().leaves, ())
+        (self.directory / ".left.tmp").write_text("what a crash left")
+        self.patch(os, "unlink", refuse)
+        self.assertRaises(files.FileUnusable, at.turn().__enter__)
 
 
 def _init_or_issue(directory: Path, signer: Signer) -> None:
