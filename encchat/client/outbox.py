@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from msgspec import Struct
 
 #: Items and body bytes that are in flight at most.
-WINDOW = 64
+WINDOW = 256
 WINDOW_BYTES = 512 * 1024
 
 

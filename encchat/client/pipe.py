@@ -33,7 +33,7 @@ from encchat.text import clean, clean_line
 
 #: Messages that were typed and are not acknowledged, above which no more input is read, and below which
 #: it is read again.
-HIGH_WATER, LOW_WATER = 256, 128
+HIGH_WATER, LOW_WATER = 1024, 512
 #: Seconds without anything being stored after which a connected client gives up.
 PATIENCE = 120.0
 #: Bytes of a line of JSON at most: the largest body, escaped.
@@ -46,7 +46,7 @@ class NotStored(StorageError):
 
 
 class CannotJoin(RefusedError):
-    """You cannot join {room}: {reason}"""
+    """You cannot be in {room}: {reason}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ class Pipe:
         match event:
             case e.NotSent():
                 self._failed = True
-            case e.NotJoined() if event.room == self._manner.room:
+            case e.NotJoined() | e.PutOut() if event.room == self._manner.room:
                 self._give_up(CannotJoin(room=event.room, reason=event.text))
             case e.CaughtUp() if event.room == self._manner.room:
                 self._caught_up = True
