@@ -209,7 +209,7 @@ class Chat:
         if isinstance(event, e.Acknowledged | e.NotSent) and self._keeper.lane is not None:
             self._forget.append(event.item.msgid)
             self._store_soon()
-        elif isinstance(event, e.LeftRoom):
+        elif isinstance(event, e.LeftRoom | e.PutOut):
             self._store_now()
         elif isinstance(event, e.Admitted):
             return replace(event, new_log=event.new_log or self._met_log(event.log))

@@ -165,7 +165,7 @@ class PersonConsole:
                 return self._admitted(event)
             case e.JoinedRoom():
                 return self._joined(event)
-            case e.LeftRoom(room):
+            case e.LeftRoom(room) | e.PutOut(room):
                 self._left(room)
             case e.NotJoined(room, _, text) if room == self.first_room and not self._greeted_in(room):
                 if not self.over.called:

@@ -49,6 +49,27 @@ class LeftRoom(Struct, frozen=True):
     room: str
 
 
+class PutOut(Struct, frozen=True):
+    """A moderator put us out of a room: ``code`` is ``kicked`` or ``banned``."""
+
+    room: str
+    code: str
+    text: str
+
+
+class WasInvited(Struct, frozen=True):
+    """``name`` invites us into a room."""
+
+    room: str
+    name: str
+
+
+class Announced(Struct, frozen=True):
+    """The server's operator says something to everybody."""
+
+    text: str
+
+
 class NewEntry(Struct, frozen=True):
     """The next entry of a room's log. ``own``: it was sent by this run of the client; ``old``: it was
     there before we came."""
@@ -175,6 +196,9 @@ Event: TypeAlias = (
     | JoinedRoom
     | NotJoined
     | LeftRoom
+    | PutOut
+    | WasInvited
+    | Announced
     | NewEntry
     | CaughtUp
     | Lost

@@ -7,6 +7,9 @@ since 1970-01-01 UTC, msgids and logs are hexadecimal.
     joined      room, topic, members [{name, classic}], head, start (the seqs), first
     not-joined  room, code, text
     left        room
+    put-out     room, code, text
+    invited     room, name
+    announced   text
     message     room, seq, time, from, device, kind, text, msgid, own, old
     caught-up   room
     lost        room, count
@@ -118,6 +121,8 @@ def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
             return line("not-joined", room=clean_line(room), code=clean_line(code), text=clean_line(text))
         case e.LeftRoom(room):
             return line("left", room=clean_line(room))
+        case e.PutOut(room, code, text):
+            return line("put-out", room=clean_line(room), code=clean_line(code), text=clean_line(text))
         case e.NewEntry(entry, own, old):
             return line("message", **_entry(entry), own=own, old=old)
         case e.CaughtUp(room):
@@ -173,6 +178,10 @@ def _other(event: e.Event) -> bytes | None:
             )
         case e.CameOrWent(room, name, here, classic):
             return line("presence", room=clean_line(room), name=clean_line(name), here=here, classic=classic)
+        case e.WasInvited(room, name):
+            return line("invited", room=clean_line(room), name=clean_line(name))
+        case e.Announced(text):
+            return line("announced", text=clean_line(text))
         case e.IsTyping(room, name):
             return line("typing", room=clean_line(room), name=clean_line(name))
         case e.RequestFailed(_, code, text) | e.ServerComplains(code, text):

@@ -61,7 +61,7 @@ class Sending:
         """What the server said, or became of the link."""
         for event in events:
             match event:
-                case e.NotJoined():
+                case e.NotJoined() | e.PutOut():
                     self._give_up(CannotJoin(room=event.room, reason=event.text))
                 case e.NotSent():
                     self._give_up(Unwanted(reason=event.text))

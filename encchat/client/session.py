@@ -411,8 +411,24 @@ class Session:
         """Hearing it was enough."""
         return ()
 
-    def _unheeded(self, message: m.ServerMessage) -> Iterable[e.Event]:
-        """What nobody listens for yet."""
+    def _removed(self, message: m.Removed) -> Iterable[e.Event]:
+        room = self.rooms.get(message.room)
+        if room is None or room.stage is Stage.OUT:
+            return ()
+        self._left.add(message.room)
+        if room.stage is Stage.JOINING:  # that was about the time before we asked to come again
+            return ()
+        del self.rooms[message.room]
+        return (e.PutOut(message.room, message.code, message.text),)
+
+    def _invited(self, message: m.Invited) -> Iterable[e.Event]:
+        return (e.WasInvited(message.room, message.name),)
+
+    def _notice(self, message: m.Notice) -> Iterable[e.Event]:
+        return (e.Announced(message.text),)
+
+    def _marked(self, message: m.Marked) -> Iterable[e.Event]:
+        """Another device has read on; this one shows what it shows."""
         return ()
 
     def _unasked(self, message: m.RoomProfile | m.Linked) -> Iterable[e.Event]:
@@ -478,5 +494,8 @@ class Session:
         m.Ping: _ping,
         m.Pong: _pong,
         **dict.fromkeys((m.RoomProfile, m.Linked), _unasked),
-        **dict.fromkeys((m.Removed, m.Invited, m.Marked, m.Notice), _unheeded),
+        m.Removed: _removed,
+        m.Invited: _invited,
+        m.Notice: _notice,
+        m.Marked: _marked,
     }

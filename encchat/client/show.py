@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+import msgspec
+
 from encchat.client import events as e
 from encchat.errors import EncchatError
 from encchat.messages import Entry, Member, Profile, RoomInfo
@@ -41,7 +43,33 @@ def happening_line(entry: Entry) -> str:
             if topic
             else f"{name} cleared the topic"
         )
+    if entry.kind in ACTS:
+        return f"{name} {_act(entry)}"
     return f"{name} sent something that this version cannot show ({clean_line(entry.kind)})"
+
+
+#: How an act of a moderator reads; the facts are those of its body, a JSON object.
+ACTS = {
+    "kick": "put {name} out",
+    "ban": "banned {name}",
+    "unban": "lifted the ban of {name}",
+    "mute": "muted {name}",
+    "unmute": "lets {name} speak again",
+    "invite": "invited {name}",
+    "role": "made {name} {role}",
+    "access": "changed who may come in",
+}
+
+
+def _act(entry: Entry) -> str:
+    try:
+        body = msgspec.json.decode(entry.body, type=dict[str, str | int])
+        facts = {name: clean_line(str(fact), 200) for name, fact in body.items()}
+        text = ACTS[entry.kind].format_map(facts)
+    except (msgspec.MsgspecError, KeyError):
+        return f"did something ({clean_line(entry.kind)})"
+    reason = facts.get("reason", "")
+    return f"{text}: {reason}" if reason else text
 
 
 def shown_name(name: str) -> str:
@@ -72,6 +100,12 @@ def status_line(event: e.Event) -> str | None:
             return f"cannot join {clean_line(event.room)}: {_said(event)}"
         case e.LeftRoom():
             return f"left {clean_line(event.room)}"
+        case e.PutOut():
+            return clean_line(event.text, 1000)
+        case e.WasInvited():
+            return f"{shown_name(event.name)} invites you into {clean_line(event.room)}"
+        case e.Announced():
+            return f"the server's operator says: {clean_line(event.text, 1000)}"
         case e.Lost():
             gone = _count(event.count, "entry", "entries")
             return f"{gone} of {clean_line(event.room)} left the server's log unread"

@@ -351,6 +351,28 @@ class Rooms(SessionTestCase):
             self.session.take(self.now)
             self.assertIsNone(self.session.due(self.now))
 
+    def test_being_put_out(self) -> None:
+        self.enter()
+        self.assertEqual(
+            self.tell(m.Removed(LOBBY, "kicked", "out you go")), [e.PutOut(LOBBY, "kicked", "out you go")]
+        )
+        self.assertEqual(self.session.rooms, {})
+        self.server.say(LOBBY, "still on its way")
+        self.assertEqual(self.pull(), [])
+        self.assertEqual(self.tell(m.Removed(LOBBY, "kicked", "again")), [])
+
+    def test_being_put_out_while_we_come_again(self) -> None:
+        self.enter()
+        self.session.part(LOBBY)
+        self.session.join(LOBBY)
+        self.assertEqual(self.tell(m.Removed(LOBBY, "kicked", "out you go")), [])
+        self.assertEqual([type(x).__name__ for x in self.run_until_quiet()], ["JoinedRoom", "CaughtUp"])
+
+    def test_invitations_and_announcements(self) -> None:
+        self.enter()
+        events = self.tell(m.Invited("+ops", "bob"), m.Notice("tea"), m.Marked(LOBBY, 3))
+        self.assertEqual(events, [e.WasInvited("+ops", "bob"), e.Announced("tea")])
+
     def test_presence_is_told_when_it_is_news(self) -> None:
         self.enter()
         came = m.Presence(LOBBY, "carol", True, True)
