@@ -217,6 +217,9 @@ class TlsLayer(CipherLayer):
 
     def _flush(self) -> None:
         self._hold_output()
+        self._send_held()
+
+    def _send_held(self) -> None:
         if self._held:
             held, self._held = self._held, []
             self._below.write(b"".join(held))
@@ -255,7 +258,7 @@ class ServerLayer(TlsLayer):
             except EncchatError as error:
                 self._fail_in_plain(error)
                 return
-        self._flush()
+        self._send_held()
 
     def _judge_hello(self) -> None:
         if self._judge.speaks_otherwise:

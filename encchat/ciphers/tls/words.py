@@ -166,7 +166,6 @@ def handshake_error(reasons: Sequence[str], first: bytes, done: bool, showing: S
     what = foreign(first) if first else None
     if what is not None:
         return NotTls(peer=peer, what=what)
-    last = reasons[-1] if reasons else "no reason given"
     for reason in reasons:
         alert = _ALERT.search(reason)
         if alert is not None:
@@ -182,7 +181,8 @@ def handshake_error(reasons: Sequence[str], first: bytes, done: bool, showing: S
         if reason == "peer did not return a certificate":
             kind = NoCertificateToPin if showing.pinned else NoCertificate
             return kind(authorities=showing.authorities)
-    return (RecordBroken if done else HandshakeBroken)(peer=peer, reason=last)
+    why = reasons[0] if reasons else "no reason given"  # those that follow are ever more general
+    return (RecordBroken if done else HandshakeBroken)(peer=peer, reason=why)
 
 
 def _alert_error(alert: str, showing: Showing) -> EncchatError:

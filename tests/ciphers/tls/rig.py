@@ -70,6 +70,7 @@ class RawPeer(Protocol):
         #: OpenSSL's reasons when it failed, such as alerts that it received.
         self.reasons: list[str] = []
         self.lost: Failure | None = None
+        self.closed = False
 
     def connectionMade(self) -> None:
         """A client says hello."""
@@ -91,8 +92,11 @@ class RawPeer(Protocol):
                 self.complete = True
             while True:
                 self.received += self.tls.recv(16384)
-        except (SSL.WantReadError, SSL.ZeroReturnError):
+        except SSL.WantReadError:
             pass
+        except SSL.ZeroReturnError:
+            self.tls.shutdown()
+            self.closed = True
         except SSL.Error as error:
             self.reasons += [entry[2] for entry in error.args[0]]
         self.flush()
@@ -110,6 +114,8 @@ class RawPeer(Protocol):
                 self.transport.write(self.tls.bio_read(16384))
         except SSL.WantReadError:
             pass
+        if self.closed:
+            self.transport.loseConnection()
 
 
 class Log:
