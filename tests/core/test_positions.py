@@ -101,7 +101,7 @@ class Retention(SynchronousTestCase):
         self.alice.ask(m.Part(9, "+lobby"))
         gate = self.log.gates.pop()
         self.log.gates = None
-        self.log.trims = (22,)
+        run(self.log.trim("+lobby", 22))
         self.world.turn.open(gate)
         self.world.turn.end()
         self.assertEqual([n for n in self.alice.news() if type(n) in (m.Page, m.Entry)], [])
