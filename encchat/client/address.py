@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+import idna
+
 from encchat.errors import UsageError
 from encchat.messages import DEFAULT_PORT
 
@@ -66,8 +68,8 @@ def _parse_host(host: str, text: str) -> str:
         if ":" in host:
             raise BadAddress(text=text, why="it is not an IPv6 address") from None
     try:
-        ascii_host = host.encode("idna").decode("ascii")
-    except UnicodeError:
+        ascii_host = host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+    except UnicodeError:  # idna.IDNAError is one
         ascii_host = ""
     if len(ascii_host) > 253 or not _HOST.match(ascii_host):
         raise BadAddress(text=text, why="the host is not a name or an IP address" if host else "no host")

@@ -15,6 +15,7 @@ GOOD = {
     "2001:DB8:0:0::1": ("2001:db8::1", 9999),
     "fe80::1%lo": ("fe80::1%lo", 9999),
     "bücher.example": ("xn--bcher-kva.example", 9999),
+    "faß.example": ("xn--fa-hia.example", 9999),
     "my_host": ("my_host", 9999),
 }
 BAD = [
