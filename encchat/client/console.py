@@ -42,7 +42,7 @@ LAST_MOMENT = 2.0
 Line: TypeAlias = list[tuple[str, str]]
 
 
-class NoRoomLeft(RefusedError):
+class CannotJoin(RefusedError):
     """You cannot join {room}: {reason}"""
 
 
@@ -169,7 +169,9 @@ class PersonConsole:
                 self._left(room)
             case e.NotJoined(room, _, text) if room == self.first_room and not self._greeted_in(room):
                 if not self.over.called:
-                    self.over.errback(NoRoomLeft(room=room, reason=text))
+                    self.over.errback(CannotJoin(room=room, reason=text))
+            case e.NotJoined(room):
+                self._left(room)
             case e.LinkLost():
                 self.connected = False
             case e.RoomsListed(_, rooms):

@@ -147,7 +147,7 @@ class LineCutter:
         """What is left at the end of the stream, if anything."""
         held, self._held = self._held, b""
         if held:
-            yield from self._whole(held)
+            yield from self._whole(held.removesuffix(b"\r"))
 
     def _whole(self, line: bytes) -> Iterator[tuple[bytes, int]]:
         """A line that is complete, or the rest of one that has begun in pieces."""

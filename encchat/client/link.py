@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol as StructuralType
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionDone, DNSLookupError, UserError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError, UserError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 
 from encchat.client.address import Address
@@ -49,7 +49,7 @@ def no_connection(address: Address, error: BaseException) -> NoConnection:
 
 
 class Disconnected(LinkError):
-    """{address} closed the connection: {reason}."""
+    """The connection to {address} has ended: {reason}."""
 
     code = "disconnected"
 
@@ -248,6 +248,8 @@ class Link:
 def _words(error: BaseException) -> str:
     """Why a connection could not be made, or ended, in a few words without a full stop."""
     if isinstance(error, ConnectionDone):
-        return "it said nothing more"
+        return "the server closed it"
+    if isinstance(error, ConnectionLost):
+        return "the line was cut"
     number = getattr(error, "osError", None)
     return clean_line(os.strerror(number) if isinstance(number, int) else str(error), 200).rstrip(". ")

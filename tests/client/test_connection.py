@@ -291,7 +291,7 @@ class ComingBack(WorldTestCase):
         closes, lost = self.console.events[-2:]
         self.assertEqual(closes, e.ServerCloses("the server is stopping"))
         assert isinstance(lost, e.LinkLost)
-        self.assertIn("closed the connection", lost.reason)
+        self.assertIn("has ended: the server closed it", lost.reason)
 
 
 class GivingUp(WorldTestCase):

@@ -3,7 +3,7 @@ nothing moves until ``World.settle`` is called."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -251,3 +251,67 @@ class World:
     def refuse_connections(self, count: int) -> None:
         """The next attempts fail."""
         self.endpoint.failures = [ConnectionRefusedError(111) for _ in range(count)]
+
+
+class FakeReader:
+    """An input that gets what a test feeds it."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.wanted: list[Deferred[bytes]] = []
+        self.reads = 0
+
+    def read(self) -> Deferred[bytes]:
+        self.reads += 1
+        chunk: Deferred[bytes] = Deferred()
+        self.wanted.append(chunk)
+        self._serve()
+        return chunk
+
+    def feed(self, *chunks: bytes) -> None:
+        """Data; ``b""`` is the end."""
+        self.chunks += chunks
+        self._serve()
+
+    def _serve(self) -> None:
+        self.wanted = [chunk for chunk in self.wanted if not chunk.called]
+        while self.wanted and self.chunks:
+            self.wanted.pop(0).callback(self.chunks.pop(0))
+
+
+class FakeWriter:
+    """An output that is written at once, or stands still while ``stuck``."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+        self.data = b""
+        self.stuck = False
+        self.full = False
+        self.broken = False
+        self._steps: list[Callable[[], object]] = []
+
+    def write(self, data: bytes) -> None:
+        if not self.broken:
+            self.data += data
+
+    def then(self, step: Callable[[], object]) -> None:
+        self._steps.append(step)
+        if not self.stuck:
+            self.flow()
+
+    def written(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self.then(lambda: done.callback(None))
+        return done
+
+    def flow(self) -> None:
+        """Write what waits."""
+        self.stuck = False
+        steps, self._steps = self._steps, []
+        for step in steps:
+            step()
+        self.changed()
+
+    @property
+    def lines(self) -> list[str]:
+        return self.data.decode().splitlines()
