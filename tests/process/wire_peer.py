@@ -105,7 +105,9 @@ async def connect_raw(port: int) -> RawPeer:
     return peer
 
 
-async def connect_frames(port: int, place: Path, cipher: str = "rsa") -> FramePeer:
+async def connect_frames(
+    port: int, place: Path, cipher: str = "rsa", make: Callable[[], FramePeer] = FramePeer
+) -> FramePeer:
     """A secure connection to the service, with a key kept in ``place``."""
     ready = client_cipher(cipher, place, "test")
     ready.prepare()
@@ -114,7 +116,7 @@ async def connect_frames(port: int, place: Path, cipher: str = "rsa") -> FramePe
 
     class Build(Factory):
         def buildProtocol(self, addr: object) -> FramePeer:
-            built.append(FramePeer())
+            built.append(make())
             return built[-1]
 
     wrapped = ready.wrap(Build(), "127.0.0.1", lambda claim: None)
