@@ -2,7 +2,8 @@
 
 What arrives is handled strictly in order: while a request waits for the log, later ones wait behind it
 and past a bound the peer is no longer read. What goes out is gathered and written once a turn; when the
-transport is congested nothing more is pushed, and once it drains the session reads on from the log.
+transport is congested nothing more is pushed or answered, and once it drains the session goes on with the
+requests and reads on from the log.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ ACT_RATE, ACT_BURST = 2, 20
 MAX_WAITING = 200
 #: Seconds of silence until we ask, and until we give up.
 PING_AFTER, GONE_AFTER = 30.0, 90.0
+#: Seconds that a peer may take nothing of what fills its transport.
+STUCK_AFTER = 300.0
 #: Bytes of history that are read and written at a time.
 PAGE_BYTES = 128 * 1024
 #: Milliseconds after which a client may try again when the log could not be written.
@@ -88,7 +91,9 @@ class Session:
         self._heard = now
         self._asked = False
         self._busy = False
+        self._going_on = False
         self._held = False
+        self._stuck_since: float | None = None
         self._waiting: deque[m.ClientMessage] = deque()
         self._memberships: dict[str, Membership] = {}
         self._out: list[bytes] = []
@@ -144,12 +149,18 @@ class Session:
 
     def receive(self, message: m.ClientMessage) -> None:
         """A message from the peer: handled now, or after those that came before it."""
-        if self._busy or self._waiting:
+        if self._busy or self._waiting or self._deaf:
             self._waiting.append(message)
             if len(self._waiting) >= MAX_WAITING:
                 self._hold()
         else:
             self._handle(message)
+
+    @property
+    def _deaf(self) -> bool:
+        """The peer does not take its answers: what it asks waits, or they would pile up here. A classic
+        peer asks nothing, and takes so little at a time that it could hardly speak."""
+        return self.congested and not self.classic
 
     def _handle(self, message: m.ClientMessage) -> None:
         if self.state is State.CLOSED:
@@ -179,8 +190,14 @@ class Session:
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._waiting and not self._busy and self.state is not State.CLOSED:
-            self._handle(self._waiting.popleft())
+        if self._going_on:  # called by a request that was answered without waiting: the loop goes on
+            return
+        self._going_on = True
+        try:
+            while self._waiting and not (self._busy or self._deaf or self.state is State.CLOSED):
+                self._handle(self._waiting.popleft())
+        finally:
+            self._going_on = False
         if self._held and len(self._waiting) < MAX_WAITING // 2:
             self._release_when_stored()
 
@@ -277,8 +294,10 @@ class Session:
             self.outlet.write(out[0] if len(out) == 1 else b"".join(out))
 
     def drained(self) -> None:
-        """The transport has taken what was written: read on from the log."""
+        """The transport has taken what was written: go on with the requests, and read on from the log."""
         self.congested = False
+        self._stuck_since = None
+        self._go_on()
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -362,6 +381,10 @@ class Session:
         silence = now - self._heard
         if self.state is State.GREETING and silence >= HELLO_DEADLINE:
             self.fail(HelloTimeout(seconds=HELLO_DEADLINE))
+        if self.state is State.ADMITTED and self.congested:
+            self._stuck_since = now if self._stuck_since is None else self._stuck_since
+            if now - self._stuck_since >= STUCK_AFTER:
+                self.dismiss("you take nothing of what is sent to you")
         if self._held or self.state is not State.ADMITTED:
             return
         if silence >= GONE_AFTER:

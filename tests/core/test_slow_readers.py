@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core.interfaces import Unavailable
+from encchat.core.session import MAX_WAITING, STUCK_AFTER
 from tests.core.world import LOG_ID, GatedLog, LateLog, Peer, World, text
 
 
@@ -36,6 +37,53 @@ class SlowReaders(SynchronousTestCase):
         self.assertEqual(seqs(self.bob), list(range(1, 51)))
         self.say(51, 52)
         self.assertEqual(seqs(self.bob), [51, 52])
+
+    def test_a_congested_session_is_not_answered_and_soon_not_read(self) -> None:
+        """Else whoever asks and never reads the answers fills our memory with them."""
+        self.bob.session.congested = True
+        asked = 0
+        while not self.bob.held:
+            self.bob.send(m.Who(asked, "+lobby"))
+            self.world.turn.end()
+            asked += 1
+            self.assertLessEqual(asked, MAX_WAITING)
+        self.assertEqual(self.bob.frames(), [])
+        self.bob.drain()
+        self.assertEqual([n.id for n in self.bob.news()], list(range(asked)))
+        self.assertFalse(self.bob.held)
+
+    def test_requests_that_waited_are_not_handled_inside_one_another(self) -> None:
+        """A log in memory answers at once; hundreds of calls deep would be too deep."""
+        self.bob.session.congested = True
+        self.bob.send(*[m.Whois(n, "alice") for n in range(MAX_WAITING)])
+        self.bob.drain()
+        self.assertEqual([n.id for n in self.bob.news()], list(range(MAX_WAITING)))
+        self.assertEqual(self.world.turn.unforeseen, [])
+
+    def test_who_never_takes_anything_has_to_go(self) -> None:
+        self.bob.session.congested = True
+        self.world.hub.tick()
+        self.world.turn.time += STUCK_AFTER - 1
+        self.bob.session.heard()
+        self.world.hub.tick()
+        self.assertFalse(self.bob.closed)
+        self.bob.drain()
+        self.bob.session.congested = True
+        self.world.hub.tick()
+        self.world.turn.time += STUCK_AFTER
+        self.bob.session.heard()
+        self.world.hub.tick()
+        self.assertTrue(self.bob.closed)
+
+    def test_a_congested_guest_is_still_heard(self) -> None:
+        guest = self.world.guest()
+        guest.session.admit()
+        guest.session.receive(m.Join(0, "+lobby"))
+        self.world.turn.end()
+        self.alice.news()
+        guest.session.congested = True
+        guest.ask(text(1, "hello"))
+        self.assertEqual(len(seqs(self.alice)), 1)
 
     def test_catching_up_stops_at_each_congestion(self) -> None:
         self.bob.session.congested = True
