@@ -1,4 +1,4 @@
-"""``encchat-admin``: certificates, and whether a configuration can be used.
+"""``encchat-admin``: certificates, the messages, and whether a configuration can be used.
 
 This module holds the names of the commands only; each one's module is imported when it is called for.
 What a person can cause is told in one sentence on stderr: exit code 2 for a wrong command line, 78 for
@@ -20,6 +20,9 @@ from encchat.errors import EncchatError
 COMMANDS = {
     "ca": ("encchat.cli.ca", "ca", "Certificates: make, renew, revoke, list and export them."),
     "doctor": ("encchat.cli.doctor", "doctor", "Say what is wrong with a configuration, or soon will be."),
+    "log": ("encchat.cli.log", "log", "The messages: verify, export and count them."),
+    "backup": ("encchat.cli.log", "backup", "Copy the messages to a file, while the service runs."),
+    "restore": ("encchat.cli.log", "restore", "Put a backup in place, while the service does not run."),
 }
 
 
@@ -57,6 +60,6 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="encchat-admin", message="%(prog)s %(version)s")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Run an encchat service: its certificates and its configuration."""
+    """Run an encchat service: its certificates, its messages and its configuration."""
     if ctx.obj is None:
         ctx.obj = lambda: datetime.now(UTC)

@@ -93,7 +93,7 @@ def open_writer(
         check_file(path.with_name(path.name + beside))
     try:
         if check_file(path):
-            _inspect(path, len(upgrades))
+            inspect_file(path, len(upgrades))
         else:
             create_file(path)
             sync_directory(path.parent)
@@ -123,8 +123,12 @@ def open_reader(path: Path, connect: Connect = connect) -> sqlite3.Connection:
     return connection
 
 
-def _inspect(path: Path, latest: int) -> None:
-    """Refuse a file that is not ours to write, without a byte changed in it."""
+def inspect_file(path: Path, latest: int = len(UPGRADES)) -> int:
+    """The schema version of a log, 0 of an empty file; without a byte changed in it.
+
+    :raises ConfigError: it is not a log, or one of a later version.
+    :raises sqlite3.Error: it cannot be read.
+    """
     with path.open("rb") as file:
         header = file.read(16)
     if header and header != b"SQLite format 3\x00":
@@ -151,6 +155,7 @@ def _inspect(path: Path, latest: int) -> None:
             reason=f"{path} was written by a later encchat (schema {version}, this one knows {latest}); "
             "nothing was changed: run that version, or restore a backup made before its upgrade"
         )
+    return int(version)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:

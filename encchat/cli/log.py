@@ -1,0 +1,159 @@
+"""``encchat-admin log``, ``backup`` and ``restore``: the messages of a service, checked, counted, exported,
+copied and brought back. All but ``restore`` work beside the running service."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from encchat.cli.export import FORMATS
+from encchat.errors import ConfigError, UsageError
+from encchat.logs import backup as copying
+from encchat.logs import offline
+from encchat.logs.files import create_file
+from encchat.logs.verify import verify
+from encchat.text import clean_line
+
+_path = click.Path(path_type=Path)
+data_option = click.option(
+    "--data", metavar="DIR", type=_path, help="The service's data [default: your data directory]."
+)
+
+
+class NoSuchRoom(UsageError):
+    """The log has no room {room}. encchat-admin log stats lists the rooms."""
+
+
+def log_file(data: Path | None) -> Path:
+    """The log in a data directory, or in the one that ``twistd encchat`` takes by itself."""
+    if data is None:
+        from platformdirs import user_data_path
+
+        data = user_data_path("encchat", appauthor=False) / "server"
+    return data.expanduser() / offline.FILE
+
+
+@click.group()
+def log() -> None:
+    """The log of the messages: verify, export, count."""
+
+
+@log.command("verify")
+@data_option
+@click.pass_context
+def verify_log(ctx: click.Context, data: Path | None) -> None:
+    """Recompute every chain, and look for whatever is missing, altered or there twice. Ends with exit code 1
+    if there is anything."""
+    path = log_file(data)
+    wrong = 0
+    with offline.opened(path) as connection:
+        for problem in verify(path):
+            click.echo(clean_line(problem))
+            wrong += 1
+        if not wrong:
+            found = offline.rooms(connection)
+            entries = sum(room.kept for room in found)
+            click.echo(f"All is well: {entries} entries in {len(found)} rooms.")
+    if wrong:
+        click.echo(
+            f"{wrong} problems. Keep a copy of {path}, and restore a backup: encchat-admin restore FILE"
+        )
+        ctx.exit(1)
+
+
+@log.command("stats")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def show_stats(data: Path | None, as_json: bool) -> None:
+    """How many entries there are, in which rooms, how large, and until when."""
+    path = log_file(data)
+    with offline.opened(path) as connection:
+        found = offline.rooms(connection)
+    files = [path.with_name(path.name + beside) for beside in ("", "-wal")]
+    size = sum(file.stat().st_size for file in files if file.exists())
+    if as_json:
+        rooms = [
+            {"room": r.name, "head": r.head, "kept": r.kept, "bytes": r.size, "last": r.last} for r in found
+        ]
+        click.echo(json.dumps({"file": str(path), "bytes": size, "rooms": rooms}, indent=2))
+        return
+    for room in found:
+        last = datetime.fromtimestamp(room.last / 1000, UTC).strftime("%Y-%m-%d %H:%MZ") if room.last else "-"
+        gone = f", {room.floor} left" if room.floor else ""
+        click.echo(f"{clean_line(room.name):24} {room.kept:10} entries{gone}, {room.size} bytes, last {last}")
+    click.echo(f"{sum(room.kept for room in found)} entries in {len(found)} rooms; {size} bytes on disk.")
+
+
+@log.command("export")
+@data_option
+@click.option(
+    "--room", "names", metavar="ROOM", multiple=True, help="Only this room; several times for more."
+)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="json", show_default=True)
+@click.option("--output", metavar="FILE", type=_path, help="A new file [default: standard output].")
+def export_log(data: Path | None, names: tuple[str, ...], form: str, output: Path | None) -> None:
+    """Write entries as JSON lines, as text, or as one page of HTML that needs nothing else."""
+    with offline.opened(log_file(data)) as connection:
+        try:
+            found = offline.chosen(offline.rooms(connection), names)
+        except KeyError as error:
+            raise NoSuchRoom(room=error.args[0]) from None
+        with _writing(output) as out:
+            for line in FORMATS[form]((room, offline.entries(connection, room)) for room in found):
+                out.write(line + "\n")
+
+
+@contextmanager
+def _writing(output: Path | None) -> Iterator[IO[Any]]:
+    """Standard output, or a new private file that is not there if it could not be written whole."""
+    if output is None:
+        yield codecs.getwriter("utf-8")(sys.stdout.buffer)
+        return
+    try:
+        create_file(output)
+        try:
+            with output.open("w", encoding="utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            output.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigError(reason=f"{output} cannot be written: {error.strerror or error}") from None
+
+
+@click.command()
+@click.argument("file", type=_path)
+@data_option
+def backup(file: Path, data: Path | None) -> None:
+    """Copy the messages, names and rooms to the new FILE, while the service runs or not. The service's keys
+    are not in it: copy the other files of its data directory once."""
+    with offline.opened(log_file(data)) as connection:
+        copying.copy(connection, file)
+    click.echo(
+        f"{file} has {file.stat().st_size} bytes; to check it: encchat-admin restore verifies it first."
+    )
+
+
+@click.command()
+@click.argument("file", type=_path)
+@data_option
+def restore(file: Path, data: Path | None) -> None:
+    """Put the backup FILE in place, while the service does not run. It is verified first, and the log that
+    was there is kept beside it."""
+    target = log_file(data)
+    before = offline.restore(file, target.parent)
+    click.echo(f"{target} is as it was when {file} was made.")
+    if before is not None:
+        click.echo(f"The log that was there is now {before}.")
+    click.echo("Clients that have read further than that will ask before they trust it (--accept-log).")

@@ -1,0 +1,167 @@
+"""The SQLite log as commands use it: read beside a running service, and replaced by a backup while none
+runs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from encchat.errors import ConfigError
+from encchat.logs.backup import copy
+from encchat.logs.files import DirectoryLock, check_file, prepare_directory, sync_directory
+from encchat.logs.queries import read
+from encchat.logs.schema import UPGRADES, inspect_file, open_reader
+from encchat.logs.verify import verify
+from encchat.messages import Entry
+from encchat.wire import decode_entry
+
+#: The log's file in a data directory.
+FILE = "log.sqlite"
+#: Entries and bytes that are read at once.
+_PAGE, _PAGE_BYTES = 1000, 1024 * 1024
+
+
+class Unreadable(ConfigError):
+    """{path} cannot be read: {reason}. Name the directory of the service with --data DIR."""
+
+
+class Broken(ConfigError):
+    """{path} is no backup that can be used: {problem}. Nothing was changed; restore another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the log holds of a room: the seq of its last entry, up to which retention has taken it, the bytes
+    of what is kept, and the time of its last entry (milliseconds; 0: none is kept)."""
+
+    name: str
+    head: int
+    floor: int
+    size: int
+    last: int
+
+    @property
+    def kept(self) -> int:
+        """How many entries are there."""
+        return self.head - self.floor
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads a log that is there.
+
+    :raises ConfigError: it is not there, not a log, of another version, or damaged.
+    """
+    try:
+        if not path.is_file():
+            raise Unreadable(path=str(path), reason="there is no such file")
+        if inspect_file(path) != len(UPGRADES):
+            raise Unreadable(path=str(path), reason="it is of an earlier version, which the service upgrades")
+        with closing(open_reader(path)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise Unreadable(path=str(path), reason=str(error)) from None
+    except OSError as error:
+        if error.filename is None:  # not of this file: of what the caller writes
+            raise
+        raise Unreadable(path=str(path), reason=error.strerror or str(error)) from None
+
+
+def rooms(connection: sqlite3.Connection) -> list[Room]:
+    """All rooms, by name."""
+    size = "coalesce((SELECT sum(length(frames)) FROM blocks WHERE room = rooms.id), 0)"
+    query = f"SELECT name, head, floor, {size} FROM rooms ORDER BY name"  # noqa: S608 -- our own words
+    return [
+        Room(name, head, floor, size, _last(connection, name, head, floor))
+        for name, head, floor, size in connection.execute(query).fetchall()
+    ]
+
+
+def _last(connection: sqlite3.Connection, room: str, head: int, floor: int) -> int:
+    if head == floor:
+        return 0
+    (frame,) = read(connection, room, head - 1, 1, _PAGE_BYTES).frames
+    return decode_entry(frame).time
+
+
+def entries(connection: sqlite3.Connection, room: Room) -> Iterator[Entry]:
+    """The entries of a room that are kept, up to those that came since it was looked at.
+
+    :raises Unavailable: some are damaged.
+    """
+    at = room.floor
+    while at < room.head:
+        page = read(connection, room.name, at, min(_PAGE, room.head - at), _PAGE_BYTES)
+        yield from map(decode_entry, page.frames)
+        at += len(page.frames)
+
+
+def restore(source: Path, directory: Path) -> Path | None:
+    """Put the backup ``source`` in place of the log in ``directory``, where no service runs. Returns where
+    the log is now that was there before, if there was one.
+
+    :raises ConfigError: the backup is not whole, or the directory cannot be used; nothing was changed then.
+    :raises BackupFailed: the copy could not be written; nothing was changed then.
+    """
+    with opened(source):
+        pass
+    for problem in verify(source):
+        raise Broken(path=str(source), problem=problem)
+    prepare_directory(directory)
+    lock = DirectoryLock(directory)
+    try:
+        return _replace(source, directory)
+    except OSError as error:
+        raise ConfigError(reason=f"{directory} cannot be used: {error.strerror or error}") from None
+    finally:
+        lock.release()
+
+
+def _replace(source: Path, directory: Path) -> Path | None:
+    target, fresh = directory / FILE, directory / f"{FILE}.restored"
+    fresh.unlink(missing_ok=True)
+    with opened(source) as connection:
+        copy(connection, fresh)
+    before = None
+    if check_file(target):
+        _bring_together(target)
+        before = _aside(target)
+        # What is left of a log that cannot be opened any more must not be taken for the new one's.
+        for beside in ("-wal", "-shm"):
+            rest = target.with_name(target.name + beside)
+            if rest.exists():
+                rest.rename(before.with_name(before.name + beside))
+        os.link(target, before)
+    fresh.replace(target)
+    sync_directory(directory)
+    return before
+
+
+def _bring_together(path: Path) -> None:
+    """Bring the write-ahead log into the file, so that it needs no other; as far as it can be read."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error:
+        return  # damaged, which may be why it is replaced
+
+
+def _aside(path: Path) -> Path:
+    number = 1
+    while os.path.lexists(kept := path.with_name(f"{path.name}.before-restore-{number}")):
+        number += 1
+    return kept
+
+
+def chosen(found: Sequence[Room], names: Sequence[str]) -> list[Room]:
+    """The rooms with these names; all of them if none is named.
+
+    :raises KeyError: there is none of that name.
+    """
+    known = {room.name: room for room in found}
+    return [known[name] for name in names] if names else list(found)

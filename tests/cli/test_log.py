@@ -1,0 +1,247 @@
+"""``encchat-admin log``, ``backup`` and ``restore``: logs that are whole, damaged, of others, and in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from encchat.cli.admin import main
+from encchat.core.interfaces import Draft
+from encchat.logs.sqlite import SqliteLog
+from encchat.logs.verify import verify
+from tests.contracts.log import draft
+from tests.logs.rig import Rig, open_log
+
+#: What a person may not do to whoever looks at an export.
+EVIL = "<script>alert('&')</script> \x1b[31mred\u202e\x9b2J\x07 \u2028end"
+
+
+class LogCase(SynchronousTestCase):
+    """A data directory with a log in it, and the command."""
+
+    def setUp(self) -> None:
+        self.data = Path(self.mktemp()).absolute()
+        self.path = self.data / "log.sqlite"
+        self.rig = Rig()
+
+    def open(self) -> SqliteLog:
+        return open_log(self, self.path, self.rig)
+
+    def fill(self, *drafts: Draft) -> None:
+        log = self.open()
+        self.rig.wait(log.append(drafts))
+        self.rig.wait(log.close())
+
+    def invoke(self, *arguments: str | Path, data: bool = True) -> Result:
+        more = ["--data", str(self.data)] if data else []
+        return CliRunner().invoke(main, [*map(str, arguments), *more])
+
+    def done(self, *arguments: str | Path) -> str:
+        done = self.invoke(*arguments)
+        self.assertEqual((done.exit_code, done.stderr), (0, ""), done.output)
+        return done.stdout
+
+    def refused(self, code: int, word: str, *arguments: str | Path) -> None:
+        done = self.invoke(*arguments)
+        self.assertEqual(done.exit_code, code, done.output)
+        self.assertIn(word, done.stderr)
+        if code != 2:
+            self.assertTrue(done.stderr.startswith("encchat-admin: "), done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+        self.assertNotIn("Traceback", done.output)
+
+    def damage(self) -> None:
+        with closing(sqlite3.connect(self.path)) as connection:
+            (frames,) = connection.execute("SELECT frames FROM blocks WHERE id = 1").fetchone()
+            connection.execute("UPDATE blocks SET frames = ? WHERE id = 1", (frames.replace(b"one", b"won"),))
+            connection.commit()
+
+
+class Whole(LogCase):
+    """A log with entries in two rooms."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fill(
+            draft(1, body=b"one"), draft(2, body=EVIL.encode()), draft(3, room="+other", body=b"\xff\xfe")
+        )
+
+    def test_verify(self) -> None:
+        self.assertEqual(self.done("log", "verify"), "All is well: 3 entries in 2 rooms.\n")
+
+    def test_verify_tells_what_is_wrong(self) -> None:
+        self.damage()
+        done = self.invoke("log", "verify")
+        self.assertEqual(done.exit_code, 1)
+        self.assertIn("was changed", done.stdout)
+        self.assertIn("restore FILE", done.stdout)
+        content = bytearray(self.path.read_bytes())
+        content[8192 + 8 : 8192 + 100] = bytes(92)
+        self.path.write_bytes(content)
+        self.assertEqual(self.invoke("log", "verify").exit_code, 1)
+
+    def test_stats(self) -> None:
+        said = self.done("log", "stats")
+        self.assertIn("3 entries in 2 rooms", said)
+        found = json.loads(self.done("log", "stats", "--json"))
+        self.assertEqual([(r["room"], r["head"], r["kept"]) for r in found["rooms"]][1], ("+other", 1, 1))
+        self.assertGreater(found["rooms"][0]["bytes"], 100)
+
+    def test_json_has_everything(self) -> None:
+        said = self.done("log", "export")
+        self.assertTrue(said.isascii())
+        self.assertEqual([c for c in said if not c.isprintable()], ["\n"] * 3)
+        first, second, third = map(json.loads, said.splitlines())
+        self.assertEqual(first["body"], "one")
+        self.assertEqual(second["body"], EVIL)
+        self.assertEqual((second["seq"], second["msgid"]), (2, draft(2).msgid.hex()))
+        self.assertEqual(third["body_base64"], "//4=")
+
+    def test_text_is_clean(self) -> None:
+        said = self.done("log", "export", "--format", "text", "--room", "+lobby")
+        self.assertEqual([c for c in said if not c.isprintable()], ["\n"] * 3)
+        self.assertIn(": one\n", said)
+        self.assertNotIn("+other", said)
+
+    def test_html_is_inert(self) -> None:
+        said = self.done("log", "export", "--format", "html")
+        tags: set[str] = set()
+        words: list[str] = []
+
+        class Parser(HTMLParser):
+            def handle_starttag(self, tag: str, attrs: object) -> None:
+                tags.add(tag)
+
+            def handle_data(self, data: str) -> None:
+                words.append(data)
+
+        Parser().feed(said)
+        self.assertLessEqual(
+            tags, {"html", "head", "meta", "title", "style", "body", "h2", "p", "time", "b", "i", "span"}
+        )
+        self.assertIn("<script>alert('&')</script>", "".join(words))
+        self.assertIn("default-src 'none'", said)
+        self.assertEqual([c for c in said if not c.isprintable() and c != "\n"], [])
+
+    def test_output_is_private_new_and_whole(self) -> None:
+        target = self.data / "page.html"
+        self.assertEqual(self.done("log", "export", "--format", "html", "--output", target), "")
+        self.assertEqual(stat.S_IMODE(target.stat().st_mode), 0o600)
+        self.assertTrue(target.read_text().endswith("</html>\n"))
+        self.refused(78, "cannot be written", "log", "export", "--output", target)
+        self.refused(78, "cannot be written", "log", "export", "--output", self.data / "no" / "file")
+
+    def test_unknown_room(self) -> None:
+        self.refused(2, "+nowhere", "log", "export", "--room", "+nowhere")
+        self.assertEqual(self.invoke("log", "export", "--format", "docx").exit_code, 2)
+
+    def test_beside_a_service(self) -> None:
+        log = self.open()
+        self.rig.wait(log.append([draft(4, body=b"four")]))
+        self.assertIn("four", self.done("log", "export"))
+        self.assertEqual(self.done("log", "verify"), "All is well: 4 entries in 2 rooms.\n")
+        copy = self.data / "copy"
+        self.done("backup", copy)
+        self.rig.wait(log.append([draft(5)]))
+        self.assertEqual(list(verify(copy)), [])
+        # One that runs is not replaced under its feet.
+        self.refused(78, "in use by another server", "restore", copy)
+        self.rig.wait(log.close())
+
+    def test_backup_and_restore(self) -> None:
+        copy = self.data / "copy"
+        self.done("backup", copy)
+        self.assertEqual(stat.S_IMODE(copy.stat().st_mode), 0o600)
+        self.refused(1, "there is a file of this name", "backup", copy)
+        self.fill(draft(4))
+        said = self.done("restore", copy)
+        self.assertIn("log.sqlite.before-restore-1", said)
+        log = self.open()
+        self.assertEqual(self.rig.wait(log.head("+lobby")).seq, 2)
+        # What is sent again after that is stored, and what was there before is known.
+        again = self.rig.wait(log.append([draft(1, body=b"one"), draft(4)]))
+        self.assertEqual([(stored.seq, stored.duplicate) for stored in again], [(1, True), (3, False)])
+        self.rig.wait(log.close())
+        self.assertEqual(list(verify(self.path)), [])
+        # The log that was replaced is whole, and a second restore keeps another.
+        self.assertEqual(list(verify(self.data / "log.sqlite.before-restore-1")), [])
+        self.assertIn("before-restore-2", self.done("restore", copy))
+
+    def test_restore_in_place_of_what_was_killed(self) -> None:
+        copy = self.data / "copy"
+        self.done("backup", copy)
+        # As a killed service leaves it: entries only in the write-ahead log.
+        log = self.open()
+        self.rig.wait(log.append([draft(4)]))
+        left = {f.name: f.read_bytes() for f in self.data.iterdir() if f.name.startswith("log.sqlite")}
+        self.rig.wait(log.close())
+        for name, content in left.items():
+            (self.data / name).write_bytes(content)
+            (self.data / name).chmod(0o600)
+        self.done("restore", copy)
+        self.assertEqual(self.done("log", "verify"), "All is well: 3 entries in 2 rooms.\n")
+        self.assertEqual(list(verify(self.data / "log.sqlite.before-restore-1")), [])
+
+    def test_restore_in_place_of_what_is_damaged(self) -> None:
+        copy = self.data / "copy"
+        self.done("backup", copy)
+        self.path.write_bytes(b"not a database at all")
+        (self.data / "log.sqlite-wal").write_bytes(b"nor this")
+        for file in self.data.glob("log.sqlite*"):
+            file.chmod(0o600)
+        self.done("restore", copy)
+        self.assertEqual(self.done("log", "verify"), "All is well: 3 entries in 2 rooms.\n")
+        self.assertEqual((self.data / "log.sqlite.before-restore-1").read_bytes(), b"not a database at all")
+
+    def test_restore_into_an_empty_place(self) -> None:
+        copy = self.data / "copy"
+        self.done("backup", copy)
+        self.data = self.data / "elsewhere"
+        self.assertNotIn("that was there", self.done("restore", copy))
+        self.assertEqual(self.done("log", "verify"), "All is well: 3 entries in 2 rooms.\n")
+
+    def test_restore_refuses_what_is_not_whole(self) -> None:
+        copy = self.data / "copy"
+        self.damage()
+        self.done("backup", copy)
+        before = self.path.read_bytes()
+        self.refused(78, "no backup that can be used", "restore", copy)
+        (self.data / "text").write_text("dear diary" * 10)
+        self.refused(78, "not a database", "restore", self.data / "text")
+        self.refused(78, "no such file", "restore", self.data / "nothing")
+        self.assertEqual(self.path.read_bytes(), before)
+
+
+class Unusable(LogCase):
+    """Each command says in one sentence what is wrong with the log."""
+
+    def every(self, word: str) -> None:
+        for command in (
+            ("log", "verify"),
+            ("log", "stats"),
+            ("log", "export"),
+            ("backup", self.data / "copy"),
+        ):
+            self.refused(78, word, *command)
+
+    def test_there_is_none(self) -> None:
+        self.every("there is no such file")
+
+    def test_of_another_program_a_later_version_or_none(self) -> None:
+        self.fill(draft(1))
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        self.every("later encchat")
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("PRAGMA application_id = 7")
+        self.every("another program")
+        self.path.write_bytes(b"SQLite format 3\x00" + os.urandom(4096))
+        self.every("cannot be read")
