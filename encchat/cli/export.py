@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TypeAlias
 
-from encchat.client.show import TALK, body_lines, happening_line, talk_lines
 from encchat.logs.offline import Room
 from encchat.messages import Entry
-from encchat.text import clean_line
+from encchat.text import clean, clean_line
 
 #: Pairs of a room and its entries.
 Rooms: TypeAlias = Iterable[tuple[Room, Iterable[Entry]]]
@@ -68,9 +67,9 @@ def as_text(found: Rooms) -> Iterator[str]:
     for room, entries in found:
         yield f"# {clean_line(room.name)}{_gone(room)}"
         for entry in entries:
-            lines = talk_lines(entry) if entry.kind in TALK else [f"* {happening_line(entry)}"]
-            for line in lines:
-                yield f"{_when(entry)} {line}"
+            start = {"text": f"{_sender(entry)}: ", "me": f"* {_sender(entry)} "}.get(entry.kind, _act(entry))
+            for line in _body(entry).split("\n"):
+                yield f"{_when(entry)} {start}{line}"
 
 
 def as_html(found: Rooms) -> Iterator[str]:
@@ -87,17 +86,29 @@ def as_html(found: Rooms) -> Iterator[str]:
 
 
 def _paragraph(entry: Entry) -> str:
-    sender = escape(clean_line(entry.sender, 64))
-    body = escape("\n".join(body_lines(entry)))
+    sender, body = escape(_sender(entry)), escape(_body(entry))
     if entry.kind == "text":
         words = f"<b>{sender}</b> {body}"
     elif entry.kind == "me":
         words = f"<i>* {sender} {body}</i>"
     else:
-        words = f'<span class="act">{escape(happening_line(entry))}</span>'
+        words = f'<span class="act">{escape(_act(entry))}{body}</span>'
     anchor = escape(f"{clean_line(entry.room)}-{entry.seq}")
     when = _when(entry)
     return f'<p id="{anchor}"><time datetime="{when.replace(" ", "T")}">{when}</time>{words}</p>'
+
+
+def _sender(entry: Entry) -> str:
+    return clean_line(entry.sender)
+
+
+def _body(entry: Entry) -> str:
+    return clean(entry.body.decode("utf-8", "replace"))
+
+
+def _act(entry: Entry) -> str:
+    """How an entry that is no message begins; its body is the topic, or the facts as JSON."""
+    return f"* {_sender(entry)}, {clean_line(entry.kind)}: "
 
 
 def _gone(room: Room) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -113,7 +113,7 @@ def export_log(data: Path | None, names: tuple[str, ...], form: str, output: Pat
 
 
 @contextmanager
-def _writing(output: Path | None) -> Iterator[IO[Any]]:
+def _writing(output: Path | None) -> Iterator[Any]:
     """Standard output, or a new private file that is not there if it could not be written whole."""
     if output is None:
         yield codecs.getwriter("utf-8")(sys.stdout.buffer)
