@@ -156,8 +156,10 @@ class HardenedTalk(Talk):
         self._watch_record()
 
     def _give_away(self, job: Callable[[], object]) -> None:
+        """Have a thread do it, unless the connection is gone by then: a reactor that stops waits for all
+        that its threads still have to do."""
         self.busy = True
-        deferred: Deferred[object] = in_thread(self._reactor, job)
+        deferred: Deferred[object] = in_thread(self._reactor, lambda: None if self._gone else job())
         deferred.addCallbacks(self._worked, self._failed)
 
     def _worked(self, result: object) -> None:

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.ciphers.interfaces import ServerClaim
 from encchat.ciphers.layer import HandshakeCut, HandshakeTimeout
-from encchat.ciphers.rsa import hardened_talk
+from encchat.ciphers.rsa import hardened_talk, records
 from encchat.ciphers.rsa.failures import Downgrade, HandshakeFailed
 from encchat.ciphers.rsa.hardened_talk import HIGH_WATER, RECORD_DEADLINE, HardenedTalk, RecordTimeout
 from encchat.ciphers.rsa.keys import KeyPool
@@ -272,6 +272,19 @@ class Driving(Layers):
         link.flush()
         self.assertEqual(self.server.events.count("connectionLost"), 1)
         self.assertEqual(self.server.received, b"")
+
+    def test_what_a_thread_has_not_begun_when_the_connection_goes_is_not_done(self) -> None:
+        """A reactor that stops waits for its threads: a crowd's records would keep it for long."""
+        link = self.secured()
+        self.client.secure_transport.write(b"x")
+        link.flush(settle=False)
+        done: list[object] = []
+        self.patch(records, "decrypt", lambda *arguments: done.append(arguments))
+        self.server.secure_transport.abortConnection()
+        link.pump()
+        self.assertEqual(self.reactor.pending_jobs, 1)
+        link.flush()
+        self.assertEqual(done, [])
 
     def test_a_connection_that_is_gone_when_the_work_failed(self) -> None:
         link = self.secured()
