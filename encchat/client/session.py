@@ -31,6 +31,8 @@ from encchat.wire import UnknownMessage, decode_server
 VERSIONS = (1,)
 #: The smallest limits of a server that make sense.
 MIN_BODY = 256
+#: Messages that wait for the transport, beyond which a server may not ask for more.
+MAX_UNSENT = 10_000
 #: Own msgids that are remembered, to know our messages when they come back.
 MAX_OWN = 4096
 #: Codes of a refusal that time may cure.
@@ -404,6 +406,8 @@ class Session:
         return (e.IsTyping(message.room, message.name),) if self._in(message.room) else ()
 
     def _ping(self, message: m.Ping) -> Iterable[e.Event]:
+        if len(self._out) >= MAX_UNSENT:
+            raise PeerError(reason="it asks for answers and does not take them")
         self._out.append(m.Pong(message.id))
         return ()
 

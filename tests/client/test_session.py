@@ -23,7 +23,7 @@ from encchat.client import roomcopy
 from encchat.client.outbox import WINDOW, Item
 from encchat.client.requests import MAX_QUESTIONS, TooManyRequests
 from encchat.client.roomcopy import LogMismatch
-from encchat.client.session import Refused, Session, State
+from encchat.client.session import MAX_UNSENT, Refused, Session, State
 from encchat.errors import PeerError
 from encchat.wire import decode_entry, encode
 from tests.client.fake_server import FakeLink, FakeServer
@@ -471,6 +471,13 @@ class Questions(SessionTestCase):
         self.assertRaises(TooManyRequests, self.session.list_rooms)
         self.session.send(item(1))
         self.assertIn("Send", [type(message).__name__ for message in self.session.take(self.now)])
+
+    def test_a_server_that_asks_and_never_reads_is_given_up(self) -> None:
+        frame = encode(m.Ping(9))
+        for _ in range(MAX_UNSENT):
+            self.session.received(frame, self.now)
+        self.assertRaises(PeerError, self.session.received, frame, self.now)
+        self.assertEqual(len(self.session.take(self.now)), MAX_UNSENT)
 
     def test_ping_and_pong(self) -> None:
         self.tell(m.Ping(9))
