@@ -20,6 +20,9 @@ from encchat.ciphers.testing.link import CLIENT_ADDRESS, SERVER_ADDRESS
 from encchat.ciphers.tls.cipher import TlsClient, TlsServer
 from tests.ciphers.tls.authority import Leaf
 
+#: What a client of 1996 says first.
+HELLO_OF_SSL_3 = bytes.fromhex("16030000310100002d0300" + "07" * 32 + "000006c02f0035000a0100")
+
 
 def place(directory: Path, name: str = "", **arguments: object) -> Place:
     """A place with arguments, in a directory of its own."""

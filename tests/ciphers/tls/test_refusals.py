@@ -22,9 +22,8 @@ from encchat.ciphers.tls.words import Showing, handshake_error, verify_error
 from encchat.core.names import parse_name
 from encchat.errors import EncchatError, PeerError, RefusedError
 from tests.ciphers.tls.authority import DAY, NOW, Authority, uri, write_crl, write_set
-from tests.ciphers.tls.rig import RawPeer, TlsCase, place, raw_context
+from tests.ciphers.tls.rig import HELLO_OF_SSL_3, RawPeer, TlsCase, place, raw_context
 
-HELLO_OF_SSL_3 = bytes.fromhex("16030000340100003003 00".replace(" ", "")) + bytes(49)
 HELLO_OF_SSL_2 = bytes.fromhex("802e0100020015000000100100800200800300800400800500800600400700c0") + bytes(16)
 
 
@@ -178,7 +177,7 @@ class StrangerTests(TlsCase):
         peer, recorder = self.raw_client(context, self.server())
         self.assert_refused(recorder, failures.TlsTooOld, "The client offers TLS 1.2 at best")
         self.assertEqual(peer.reasons, ["tlsv1 alert protocol version"])
-        self.assert_refused(self.said(HELLO_OF_SSL_3), PeerError)
+        self.assert_refused(self.said(HELLO_OF_SSL_3), failures.TlsTooOld, "SSL 3.0")
 
     def test_an_old_server(self) -> None:
         """It refuses our hello by an alert, or answers with an old version."""
