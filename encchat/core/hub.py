@@ -20,7 +20,7 @@ from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import Deed, Draft, IAudit, IDirectory, IRoomLog, ITurn, Stored
 from encchat.core.names import LOBBY, Name, parse_name
 from encchat.core.refusals import NoSuchName, NoSuchRoom
-from encchat.core.rooms import Room
+from encchat.core.rooms import LIST_BYTES, Room
 from encchat.core.rules import Act, Person, Rank, RoomRecord, key_token
 from encchat.core.session import Session
 from encchat.errors import StorageError
@@ -221,7 +221,8 @@ class Hub:
             await acts.amend(self, room, change)
 
     async def room_list(self, asker: Person) -> tuple[RoomInfo, ...]:
-        """The rooms that somebody can enter, by name; the lobby first."""
+        """The rooms that somebody can enter, by name, the lobby first; where there are too many for one
+        message, those with the most members in them."""
         known = await self.directory.rooms(MAX_ROOM_LIST)
         infos = {}
         for name, record in known.items():
@@ -232,7 +233,14 @@ class Hub:
             if room.loaded and room.is_shown_to(asker):
                 infos[name] = room.info()
         infos.setdefault(LOBBY, RoomInfo(LOBBY, 0, 0))
-        return tuple(sorted(infos.values(), key=lambda i: (i.room != LOBBY, i.room)))[:MAX_ROOM_LIST]
+        shown: list[RoomInfo] = []
+        size = 0
+        for info in sorted(infos.values(), key=lambda i: (i.room != LOBBY, -i.members, i.room)):
+            size += len(info.room.encode("utf-8")) + len(info.topic.encode("utf-8")) + 24
+            if size > LIST_BYTES or len(shown) == MAX_ROOM_LIST:
+                break
+            shown.append(info)
+        return tuple(sorted(shown, key=lambda i: (i.room != LOBBY, i.room)))
 
     def release(self, room: Room) -> None:
         """Forget a room in which nobody is any more."""

@@ -14,11 +14,14 @@ from encchat.core.interfaces import ITurn
 from encchat.core.lock import Lock
 from encchat.core.refusals import Banned, InviteOnly, Muted, NotInRoom
 from encchat.core.rules import Act, Person, Rank, Restraint, Restraints, RoomRecord
-from encchat.messages import Member, Position, Presence, RoomInfo
+from encchat.messages import MAX_PAYLOAD, Member, Position, Presence, RoomInfo
 from encchat.wire import encode
 
 if TYPE_CHECKING:
     from encchat.core.session import Session
+
+#: Bytes that a list in one message takes at most: the limit of a payload, less what else is in it.
+LIST_BYTES = MAX_PAYLOAD - 16 * 1024
 
 
 class Membership:
@@ -103,10 +106,16 @@ class Room:
             self._announce(session, here=False)
 
     def members(self) -> tuple[Member, ...]:
-        """Who is here, a name once, in the order of arrival."""
-        return tuple(
-            Member(devices[0].name.shown, all(d.classic for d in devices)) for devices in self._names.values()
-        )
+        """Who is here, a name once, in the order of arrival; of a crowd as many as one message holds."""
+        members = []
+        size = 0
+        for devices in self._names.values():
+            shown = devices[0].name.shown
+            size += len(shown.encode("utf-8")) + 4
+            if size > LIST_BYTES:
+                break
+            members.append(Member(shown, all(d.classic for d in devices)))
+        return tuple(members)
 
     def has_name(self, key: str) -> bool:
         """Whether somebody of this name is here."""
