@@ -34,6 +34,7 @@ class Options:
     pin: str | None
     accept_new: bool
     accept_log: bool
+    link: str | None
     json: bool
     send: tuple[str, str] | None
     follow: bool
@@ -65,6 +66,7 @@ class Options:
 @click.option("--pin", metavar="FINGERPRINT", help="The server's key must be this; it is remembered.")
 @click.option("--accept-new", is_flag=True, help="Trust a server that you have not met yet.")
 @click.option("--accept-log", is_flag=True, help="Trust the server's log though it is not the one you knew.")
+@click.option("--link", metavar="CODE", help="Take part under a name that another device has: /link there.")
 @click.option("--classic", is_flag=True, help="Talk to the classroom script; nothing is authenticated.")
 @click.option("--listen", metavar="PORT", help="With --classic: wait for the script here instead.")
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s", prog_name=PROGRAM)
@@ -146,6 +148,8 @@ def _check(options: Options) -> None:
         wrong(
             "--classic knows no rooms, acknowledgements or keys: leave out --json, --send, --pin, --follow."
         )
+    if options.classic and options.link is not None:
+        wrong("--classic has no names that devices could share: leave out --link.")
     if options.classic and options.cipher != "rsa":
         wrong("--classic is a profile of the cipher rsa: leave out --cipher.")
     if options.send and (options.json or options.follow or options.history is not None):

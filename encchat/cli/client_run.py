@@ -32,6 +32,9 @@ from encchat.client.session import VERSIONS
 from encchat.client.store import Store
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
+from encchat.core.links import digest
+from encchat.core.names import Name
+from encchat.core.refusals import BadLink
 from encchat.errors import UsageError
 from encchat.messages import Hello
 
@@ -44,6 +47,23 @@ HURRIED_GOODBYE = 1.0
 class BadFingerprint(UsageError):
     """{text!r} is not a fingerprint. --pin takes it as the server's start-up line prints it: SHA256: and 43
     characters."""
+
+
+class BadCode(UsageError):
+    """{text!r} is not a link code. Type /link on a device that has the name already; it shows one, such as
+    7K2QX-0M9DF-3HWTB."""
+
+
+def link_code(text: str, name: Name) -> str:
+    """A code that a person typed, in any of the ways that it may be written.
+
+    :raises BadCode: it cannot be one.
+    """
+    try:
+        digest(text, name.key)
+    except BadLink:
+        raise BadCode(text=text[:40]) from None
+    return text.replace("-", "").replace(" ", "")
 
 
 def run(options: Options) -> int:
@@ -77,6 +97,7 @@ class Program:
         self.address = parse_address(options.address)
         self.room = room_named(options.send[0] if options.send else options.room)
         self.name = choose_name(options.name, os.environ)
+        self.link = link_code(options.link, self.name) if options.link is not None else ""
         self.status = status(PROGRAM)
         on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)
         #: A person types and reads.
@@ -133,7 +154,7 @@ class Program:
         return await self._talk(reactor, cipher, keeper, trust)
 
     async def _talk(self, reactor: Any, cipher: IClientCipher, keeper: Keeper, trust: Trust) -> int:
-        hello = Hello(VERSIONS, self.name.shown, "", f"encchat {encchat.__version__}"[:32])
+        hello = Hello(VERSIONS, self.name.shown, "", f"encchat {encchat.__version__}"[:32], self.link)
         chat = Chat(
             reactor,
             hello,
@@ -167,8 +188,10 @@ class Program:
 
         try:
             await race(reactor, Deferred.fromCoroutine(link.run()), Deferred.fromCoroutine(talk()))
+            chat.tell_read()
             await link.leave()
         except CancelledError:
+            chat.tell_read()
             await link.leave(HURRIED_GOODBYE)
             raise
         finally:

@@ -19,6 +19,7 @@ from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.link import Link
 from encchat.client.outbox import Item
+from encchat.client.requests import ActMessage, QuestionMessage
 from encchat.client.session import Session
 from encchat.client.store import Store, StoreFailed
 from encchat.client.trust import Trust
@@ -27,6 +28,8 @@ from encchat.core.names import BadName, parse_name
 #: Seconds that acknowledgements and positions wait to be stored together. To lose them costs little: a
 #: message is sent again under its msgid, an entry is shown again.
 STORE_AFTER = 0.25
+#: Seconds that the server waits to hear how far was read: at most one Mark a room in that time.
+MARK_AFTER = 2.0
 
 
 class Console(Protocol):
@@ -74,6 +77,9 @@ class Chat:
         self._forget: list[bytes] = []
         self._shown: dict[bytes, dict[str, m.Position]] = {}
         self._timer: IDelayedCall | None = None
+        #: How far the person has read in rooms of the log that the session is in.
+        self._read: dict[str, int] = {}
+        self._mark_timer: IDelayedCall | None = None
         self._ignored = keeper.store.ignored()
         self._watchers: list[tuple[Callable[[], bool], Deferred[None]]] = []
 
@@ -92,6 +98,7 @@ class Chat:
     def stop(self) -> None:
         """Store what waits to be stored."""
         self._store_now()
+        self._stop_mark_timer()
 
     # ---------------------------------------------------------------------------------- for consoles
 
@@ -119,6 +126,16 @@ class Chat:
         self.flush()
         return items
 
+    def ask(self, build: Callable[[int], QuestionMessage]) -> int:
+        """Ask the server for something of which the answer is an event; ``build`` gets the request's id."""
+        request = self.session.ask(build)
+        self.flush()
+        return request
+
+    def act(self, build: Callable[[int, bytes], ActMessage]) -> int:
+        """Do something to a room or a member of it; ``build`` gets the request's id and a msgid."""
+        return self.ask(lambda id: build(id, self._token()))
+
     def shown(self, rooms: Iterable[str]) -> None:
         """What was told of these rooms has been shown: go on from here in the next run."""
         self.mark(self.reached(rooms))
@@ -135,6 +152,19 @@ class Chat:
         if positions:
             self._shown.setdefault(self.session.log, {}).update(positions)
             self._store_soon()
+
+    def read(self, positions: dict[str, m.Position]) -> None:
+        """The person has read up to there: the server hears of it, so that other devices can know."""
+        for room, position in positions.items():
+            self._read[room] = max(position.seq, self._read.get(room, 0))
+        self._mark_soon()
+
+    def tell_read(self) -> None:
+        """Tell the server now how far was read."""
+        self._stop_mark_timer()
+        for room, seq in self._read.items():
+            self.session.mark(room, seq)
+        self.flush()
 
     def flush(self) -> None:
         """Send what the session was asked for."""
@@ -211,7 +241,14 @@ class Chat:
             self._store_soon()
         elif isinstance(event, e.LeftRoom | e.PutOut):
             self._store_now()
+        elif isinstance(event, e.LinkCode):
+            return replace(event, server=self._keeper.endpoint)
+        elif isinstance(event, e.JoinedRoom):
+            if self._read.get(event.room, 0) > event.mark:  # the last connection was lost before
+                self._mark_soon()
         elif isinstance(event, e.Admitted):
+            if event.new_log:
+                self._read.clear()
             return replace(event, new_log=event.new_log or self._met_log(event.log))
         return event
 
@@ -231,6 +268,15 @@ class Chat:
                 waiting.callback(None)
             else:
                 self._watchers.append((condition, waiting))
+
+    def _mark_soon(self) -> None:
+        if self._mark_timer is None and self._read:
+            self._mark_timer = self._clock.callLater(MARK_AFTER, self.tell_read)
+
+    def _stop_mark_timer(self) -> None:
+        timer, self._mark_timer = self._mark_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     # -------------------------------------------------------------------------------------- storing
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from encchat.client import moderating
 from encchat.client.chat import Chat
 from encchat.client.events import Event, History, JoinedRoom
+from encchat.client.requests import ActMessage
 from encchat.core.names import parse_name, parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.text import clean_line
@@ -36,6 +38,10 @@ class NoRoom(UsageError):
 
 class Offline(UsageError):
     """There is no connection right now. Ask again when it is back."""
+
+
+class NotThere(UsageError):
+    """You are not in {room} right now. Ask again when you are."""
 
 
 class Screen(Protocol):
@@ -136,6 +142,29 @@ class Commands:
         if not self.chat.session.admitted:
             raise Offline()
 
+    def name(self, text: str) -> str:
+        """A name that a person means, as it is written.
+
+        :raises UsageError: nobody can be called so.
+        """
+        try:
+            return parse_name(text).shown
+        except RefusedError as error:
+            raise UsageError(reason=str(error)) from None
+
+    def act(self, build: Callable[[int, str, bytes], ActMessage]) -> None:
+        """Do something to the current room or a member of it; ``build`` gets the request's id, the room and
+        a msgid. Its entry in the room, or an error, tells how it went."""
+        room = self.current_room()
+        self.online()
+        if room not in self.chat.session.rooms:
+            raise NotThere(room=room)
+        self.chat.act(lambda id, msgid: build(id, room, msgid))
+
+    def teach(self, command: str) -> NoReturn:
+        """The command is written in another way."""
+        raise WrongUse(usage=COMMANDS[command].usage, help=COMMANDS[command].help + ".")
+
     def history(self, room: str, count: int) -> None:
         """Ask for entries before those that were shown."""
         self.online()
@@ -215,10 +244,7 @@ def _ignore(c: Commands, rest: str) -> None:
         names = ", ".join(sorted(c.chat.ignored))
         c.screen.note(f"ignored: {clean_line(names)}" if names else "nobody is ignored")
         return
-    try:
-        name = parse_name(rest)
-    except RefusedError as error:
-        raise UsageError(reason=str(error)) from None
+    name = parse_name(c.name(rest))
     ignored = name.key in c.chat.ignored
     c.chat.set_ignored(name.key, not ignored)
     c.screen.note(f"{name.shown} is {'shown again' if ignored else 'ignored, here on your side only'}")
@@ -266,6 +292,24 @@ COMMANDS: dict[str, Command] = {
         Command("me", "ACTION", "say what you do: /me waves", _me),
         Command("history", "[COUNT]", "show older messages", _history),
         Command("ignore", "[NAME]", "show nothing of somebody, or again; without a name: whom", _ignore),
+        Command("invite", "NAME", "let somebody into this room", moderating.invite),
+        Command("kick", "NAME [REASON]", "put somebody out of this room", moderating.kick),
+        Command("ban", "NAME [10m|2h|1d] [REASON]", "put somebody out, and keep them out", moderating.ban),
+        Command("unban", "NAME", "lift a ban", moderating.unban),
+        Command("mute", "NAME [10m|2h|1d] [REASON]", "let somebody read but not write", moderating.mute),
+        Command("unmute", "NAME", "let somebody write again", moderating.unmute),
+        Command("op", "NAME", "make somebody a moderator of this room", moderating.op),
+        Command("owner", "NAME", "make somebody an owner of this room", moderating.owner),
+        Command("deop", "NAME", "take somebody's role", moderating.deop),
+        Command(
+            "access",
+            "[open|private] [topic members|moderators]",
+            "who may come in and who sets the topic; alone, it shows how this room is run",
+            moderating.access,
+        ),
+        Command("link", "", "a code with which another device of yours takes part as you", moderating.link),
+        Command("devices", "", "the keys of your devices", moderating.devices),
+        Command("unlink", "FINGERPRINT", "take a device's key from your name", moderating.unlink),
         Command("nick", "", "how to have another name", _nick),
         Command("reconnect", "", "try to connect now", _reconnect),
         Command("help", "[COMMAND]", "this list", _help),

@@ -18,18 +18,10 @@ from encchat.client.chat import Chat
 from encchat.client.commands import HISTORY, Commands
 from encchat.client.ending import race
 from encchat.client.lines import pieces
-from encchat.client.show import (
-    TALK,
-    body_lines,
-    happening_line,
-    moment,
-    profile_lines,
-    room_lines,
-    shown_name,
-    status_line,
-)
+from encchat.client.show import answer_lines, body_lines, moment, status_line
+from encchat.core.plain import TALK, happening_line, shown_name
 from encchat.errors import EncchatError, RefusedError
-from encchat.messages import Entry
+from encchat.messages import Entry, Position
 from encchat.text import clean, clean_line
 
 #: Of the entries that a user has missed, those that are shown at once; /history shows the others.
@@ -65,6 +57,8 @@ class PersonConsole:
         self.over: Deferred[int] = Deferred()
         self._hidden_up_to: dict[str, int] = {}
         self._greeted = False
+        #: How far this person has read each room, on any device.
+        self._read: dict[str, int] = {}
 
     # ----------------------------------------------------------------------------- for subclasses
 
@@ -174,10 +168,10 @@ class PersonConsole:
                 self._left(room)
             case e.LinkLost():
                 self.connected = False
-            case e.RoomsListed(_, rooms):
-                return [_note(line) for line in room_lines(rooms)]
-            case e.ProfileFound(_, profile):
-                return [_note(line) for line in profile_lines(profile)]
+            case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
+                return [_note(line) for line in answer_lines(event)]
+            case e.ReadElsewhere(room, seq):
+                self._read_elsewhere(room, seq)
         words = status_line(event)
         return [] if words is None else [_note(words)]
 
@@ -197,6 +191,7 @@ class PersonConsole:
             self.room = event.room
         missed = event.head.seq - event.start.seq
         self._hidden_up_to[event.room] = event.head.seq - MISSED
+        self._read[event.room] = event.mark
         lines = [_note(status_line(event) or "")]
         if missed > MISSED:
             lines.append(_note(f"the last {MISSED} of them follow; /history shows older ones"))
@@ -213,9 +208,26 @@ class PersonConsole:
             return []
         if event.own and self.echoes:
             return []
-        if entry.room != self.room:
+        if entry.room != self.room and entry.seq > self._read.get(entry.room, 0):
             self.unread[entry.room] = self.unread.get(entry.room, 0) + 1
         return self.entry_lines(entry)
+
+    def _read_elsewhere(self, room: str, seq: int) -> None:
+        self._read[room] = max(seq, self._read.get(room, 0))
+        reached = self.chat.reached([room])
+        left = min(self.unread.get(room, 0), reached[room].seq - seq if reached else 0)
+        if left > 0:
+            self.unread[room] = left
+        else:
+            self.unread.pop(room, None)
+
+    def seen(self, reached: dict[str, Position]) -> None:
+        """What lies before these positions is on the screen; of the room that is shown, the person has
+        read it."""
+        self.chat.mark(reached)
+        if self.room in reached:
+            self.unread.pop(self.room, None)
+            self.chat.read({self.room: reached[self.room]})
 
     def _history_lines(self, room: str, entries: Sequence[Entry], more: bool) -> list[Line]:
         name = clean_line(room)

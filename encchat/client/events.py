@@ -10,7 +10,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from encchat.client.outbox import Item
-from encchat.messages import Entry, Member, Position, Profile, RoomInfo
+from encchat.messages import Entry, Member, Position, Profile, RoomInfo, RoomProfile
 
 
 class Admitted(Struct, frozen=True):
@@ -25,7 +25,8 @@ class Admitted(Struct, frozen=True):
 
 class JoinedRoom(Struct, frozen=True):
     """We are in a room. ``head.seq - start.seq`` entries follow that were there before; ``first`` is
-    true unless this session had been in it already and resumes."""
+    true unless this session had been in it already and resumes. ``mark`` is how far this person has
+    read it, on any device."""
 
     room: str
     head: Position
@@ -33,6 +34,7 @@ class JoinedRoom(Struct, frozen=True):
     members: tuple[Member, ...]
     topic: str
     first: bool
+    mark: int = 0
 
 
 class NotJoined(Struct, frozen=True):
@@ -147,6 +149,47 @@ class ProfileFound(Struct, frozen=True):
     profile: Profile
 
 
+class RoomDescribed(Struct, frozen=True):
+    """How a room is run, and by whom."""
+
+    request: int
+    profile: RoomProfile
+
+
+class ActDone(Struct, frozen=True):
+    """What was done to a room or a member of it is stored as entry ``seq``; ``act`` is ``ban``, ``role``..."""
+
+    request: int
+    act: str
+    room: str
+    seq: int
+    time: int
+
+
+class LinkCode(Struct, frozen=True):
+    """A code that lets one other device in under our ``name``, within ``seconds``. ``server`` is the
+    address that this device has of the server."""
+
+    request: int
+    code: str
+    seconds: int
+    name: str
+    server: str = ""
+
+
+class Unlinked(Struct, frozen=True):
+    """A key was taken from our name."""
+
+    request: int
+
+
+class ReadElsewhere(Struct, frozen=True):
+    """Another device of ours has read a room up to ``seq``."""
+
+    room: str
+    seq: int
+
+
 class CameOrWent(Struct, frozen=True):
     """Somebody came into a room or left it."""
 
@@ -209,6 +252,11 @@ Event: TypeAlias = (
     | RoomMembers
     | RoomsListed
     | ProfileFound
+    | RoomDescribed
+    | ActDone
+    | LinkCode
+    | Unlinked
+    | ReadElsewhere
     | CameOrWent
     | IsTyping
     | RequestFailed

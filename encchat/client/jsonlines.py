@@ -10,7 +10,8 @@ since 1970-01-01 UTC, msgids and logs are hexadecimal.
     put-out     room, code, text
     invited     room, name
     announced   text
-    message     room, seq, time, from, device, kind, text, msgid, own, old
+    message     room, seq, time, from, device, kind, text, msgid, own, old; of an act of a moderator ("kick",
+                "ban", ...) text is a JSON object, and "shown" says it in words
     caught-up   room
     lost        room, count
     history     room, entries [as in message], more
@@ -18,8 +19,13 @@ since 1970-01-01 UTC, msgids and logs are hexadecimal.
     not-sent    room, msgid, code, text, ref
     waiting     code, text, seconds
     members     room, members
-    rooms       rooms [{room, members, entries, topic}]
-    profile     name, fingerprint, since, vouched, online, classic, rooms
+    rooms       rooms [{room, members, entries, topic, private}]
+    profile     name, fingerprint, since, vouched, online, classic, rooms, keys (of further devices)
+    about       room, access, topic_by, roles [{name, role}], bans, mutes [{name, by, until}], invites
+    done        act ("kick", "ban", ...), room, seq, time: what a command did is stored
+    link-code   code, seconds, name, server
+    unlinked
+    marked      room, seq: another device of this name has read so far
     presence    room, name, here, classic
     typing      room, name
     link        state "lost", text, seconds (to the next attempt); or state "closing", text
@@ -42,8 +48,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from encchat.client import events as e
 from encchat.client.show import body_lines
+from encchat.core.plain import TALK, happening_line
 from encchat.errors import UsageError
-from encchat.messages import Entry, Member
+from encchat.messages import Entry, Member, Restriction
 from encchat.text import clean, clean_line
 
 VERSION = 1
@@ -161,6 +168,7 @@ def _other(event: e.Event) -> bytes | None:
                         "members": info.members,
                         "entries": info.entries,
                         "topic": clean_line(info.topic),
+                        "private": info.private,
                     }
                     for info in rooms
                 ],
@@ -175,7 +183,28 @@ def _other(event: e.Event) -> bytes | None:
                 online=profile.online,
                 classic=profile.classic,
                 rooms=[clean_line(room) for room in profile.rooms],
+                keys=[clean_line(key) for key in profile.keys],
             )
+        case e.RoomDescribed(_, about):
+            return line(
+                "about",
+                room=clean_line(about.room),
+                access=clean_line(about.access),
+                topic_by=clean_line(about.topic_by),
+                roles=[{"name": clean_line(x.name), "role": clean_line(x.role)} for x in about.roles],
+                bans=_restrictions(about.bans),
+                mutes=_restrictions(about.mutes),
+                invites=[clean_line(name) for name in about.invites],
+            )
+        case e.ActDone(_, act, room, seq, time):
+            return line("done", act=act, room=clean_line(room), seq=seq, time=time)
+        case e.LinkCode(_, code, seconds, name, server):
+            name = clean_line(name)
+            return line("link-code", code=clean_line(code), seconds=seconds, name=name, server=server)
+        case e.Unlinked():
+            return line("unlinked")
+        case e.ReadElsewhere(room, seq):
+            return line("marked", room=clean_line(room), seq=seq)
         case e.CameOrWent(room, name, here, classic):
             return line("presence", room=clean_line(room), name=clean_line(name), here=here, classic=classic)
         case e.WasInvited(room, name):
@@ -194,6 +223,7 @@ def _other(event: e.Event) -> bytes | None:
 
 
 def _entry(entry: Entry) -> dict[str, Value]:
+    shown: dict[str, Value] = {} if entry.kind in TALK else {"shown": happening_line(entry)}
     return {
         "room": clean_line(entry.room),
         "seq": entry.seq,
@@ -203,11 +233,16 @@ def _entry(entry: Entry) -> dict[str, Value]:
         "kind": clean_line(entry.kind),
         "text": "\n".join(body_lines(entry)),
         "msgid": entry.msgid.hex(),
+        **shown,
     }
 
 
 def _members(members: tuple[Member, ...]) -> list[Value]:
     return [{"name": clean_line(member.name), "classic": member.classic} for member in members]
+
+
+def _restrictions(restrictions: tuple[Restriction, ...]) -> list[Value]:
+    return [{"name": clean_line(x.name), "by": clean_line(x.by), "until": x.until} for x in restrictions]
 
 
 def _given(ref: str | int | None) -> str | int | UnsetType:

@@ -43,7 +43,7 @@ class Linear(PersonConsole):
         text = "".join("".join(piece for _, piece in line) + "\n" for line in lines)
         self._writer.write(text.encode("utf-8", "replace"))
         reached = self.chat.reached(self.chat.session.rooms)
-        self._writer.then(lambda: self.chat.mark(reached))
+        self._writer.then(lambda: self.seen(reached))
         if self._writer.full:
             self.chat.hold()
 

@@ -19,14 +19,8 @@ from encchat.client.chat import Chat
 from encchat.client.commands import Commands
 from encchat.client.ending import race
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
-from encchat.client.show import (
-    TALK,
-    happening_line,
-    profile_lines,
-    room_lines,
-    status_line,
-    talk_lines,
-)
+from encchat.client.show import answer_lines, status_line, talk_lines
+from encchat.core.plain import TALK, happening_line
 from encchat.errors import EncchatError, RefusedError, StorageError, UsageError
 from encchat.messages import Position
 from encchat.text import clean, clean_line
@@ -116,7 +110,8 @@ class Pipe:
         return room is not None and room.entered
 
     def _finished(self) -> bool:
-        return self._chat.unacknowledged == 0 and self._caught_up
+        chat = self._chat
+        return chat.unacknowledged == 0 and chat.session.questions == 0 and self._caught_up
 
     # ---------------------------------------------------------------------------------------- input
 
@@ -251,10 +246,8 @@ class Pipe:
         match event:
             case e.NewEntry():
                 self._status(happening_line(event.entry))
-            case e.RoomsListed():
-                self._each(room_lines(event.rooms))
-            case e.ProfileFound():
-                self._each(profile_lines(event.profile))
+            case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
+                self._each(answer_lines(event))
             case e.Admitted():
                 self._each([status_line(event) or ""])
                 if not self._greeted:
@@ -302,6 +295,7 @@ class Pipe:
     def _written(self, reached: dict[str, Position]) -> None:
         if not self._writer.broken:
             self._chat.mark(reached)
+            self._chat.read(reached)
 
     def _writer_changed(self) -> None:
         if self._writer.broken:

@@ -13,8 +13,12 @@ from encchat.errors import PeerError, UsageError
 #: Questions that wait for their answer at most; more than a person can ask.
 MAX_QUESTIONS = 1000
 
-#: What only asks, and is not asked again by itself after a connection was lost.
-QUESTIONS = frozenset({m.Read, m.Who, m.Rooms, m.Whois})
+#: What somebody does to a room and its members.
+ACTS: tuple[type[Struct], ...] = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access)
+#: What is not asked again by itself after a connection was lost.
+QUESTIONS: frozenset[type[Struct]] = frozenset(
+    {m.Read, m.Who, m.Rooms, m.Whois, m.About, m.Link, m.Unlink, *ACTS}
+)
 #: Which message answers which request, if not an Error.
 ANSWERS: dict[type[Struct], type[Struct]] = {
     m.Join: m.Joined,
@@ -25,9 +29,18 @@ ANSWERS: dict[type[Struct], type[Struct]] = {
     m.Who: m.Members,
     m.Rooms: m.RoomList,
     m.Whois: m.Profile,
+    m.About: m.RoomProfile,
+    m.Mark: m.Done,
+    m.Link: m.Linked,
+    m.Unlink: m.Done,
+    **dict.fromkeys(ACTS, m.Sent),
 }
 
-RequestMessage: TypeAlias = m.Join | m.Part | m.Send | m.Topic | m.Read | m.Who | m.Rooms | m.Whois
+ActMessage: TypeAlias = m.Invite | m.Kick | m.Ban | m.Unban | m.Mute | m.Unmute | m.Role | m.Access
+QuestionMessage: TypeAlias = m.About | m.Link | m.Unlink | ActMessage
+RequestMessage: TypeAlias = (
+    m.Join | m.Part | m.Send | m.Topic | m.Read | m.Who | m.Rooms | m.Whois | m.Mark | QuestionMessage
+)
 
 
 class TooManyRequests(UsageError):
@@ -64,6 +77,11 @@ class Requests:
         if len(self._open) >= MAX_QUESTIONS and kind in QUESTIONS:
             raise TooManyRequests(count=MAX_QUESTIONS)
         self._open[message.id] = Request(kind, getattr(message, "room", ""), getattr(message, "msgid", b""))
+
+    @property
+    def questions(self) -> int:
+        """How many questions wait for their answer."""
+        return sum(request.kind in QUESTIONS for request in self._open.values())
 
     def answered(self, id: int, answer: type[Struct]) -> Request:
         """The request that a message of the type ``answer`` answers; it is open no more.

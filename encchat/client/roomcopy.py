@@ -59,6 +59,8 @@ class RoomCopy:
         #: Whether we have been in it during this run.
         self.entered = False
         self.topic = ""
+        #: How far the server knows that the person has read.
+        self.mark = 0
         self.members: dict[str, Member] = {}
         self._remembered = Position()
         self._head = Position()

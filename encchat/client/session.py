@@ -17,12 +17,13 @@ from enum import Enum, auto
 from typing import ClassVar, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.outbox import Item, Outbox
 from encchat.client.pace import Pace
-from encchat.client.requests import RequestMessage, Requests
+from encchat.client.requests import ACTS, QuestionMessage, RequestMessage, Requests
 from encchat.client.roomcopy import LogMismatch, RoomCopy, Stage
 from encchat.errors import PeerError, RefusedError
 from encchat.wire import UnknownMessage, decode_server
@@ -145,6 +146,11 @@ class Session:
         """Whether requests can be made."""
         return self.state is State.ADMITTED
 
+    @property
+    def questions(self) -> int:
+        """How many requests for an answer, other than messages, wait for it."""
+        return self._requests.questions
+
     # ------------------------------------------------------------------------------------- requests
 
     def join(self, room: str, history: int = 0, *, resume: bool = True) -> None:
@@ -198,6 +204,18 @@ class Session:
         """Read a page of a room that we are in; answered by History."""
         limit = max(1, min(limit, self.limits.page, m.MAX_PAGE))
         return self._ask(m.Read(self._new_id(), room, after, before, limit))
+
+    def ask(self, build: Callable[[int], QuestionMessage]) -> int:
+        """Make a request of an act, or about a room or the own keys; ``build`` gets its id. Answered by
+        ActDone, RoomDescribed, LinkCode, Unlinked or RequestFailed."""
+        return self._ask(build(self._new_id()))
+
+    def mark(self, room: str, seq: int) -> None:
+        """The person has read a room up to ``seq``; goes nowhere when the server knows it."""
+        copy = self.rooms.get(room)
+        if self.admitted and copy is not None and copy.stage is Stage.IN and seq > copy.mark:
+            copy.mark = seq
+            self._ask(m.Mark(self._new_id(), room, seq))
 
     def ping(self) -> None:
         """Ask the server whether it is there."""
@@ -279,6 +297,8 @@ class Session:
         if message.limits.body < MIN_BODY or message.limits.page < 1:
             raise PeerError(reason="its limits leave no room for a message")
         self.state = State.ADMITTED
+        # A code is good once; without it the next greeting is that of a device that the server knows.
+        self.hello = replace(self.hello, link="")
         self.name = message.name
         self.limits = message.limits
         self._pace = Pace(message.limits.rate, message.limits.burst, self._now)
@@ -309,19 +329,23 @@ class Session:
         lost = room.joined(message.start, message.head)
         room.stage = Stage.IN
         room.topic = message.topic
+        room.mark = message.mark
         room.set_members(message.members)
         first, room.entered = not room.entered, True
         events: list[e.Event] = []
         if lost:
             events.append(e.Lost(name, lost))
-        events.append(e.JoinedRoom(name, message.head, message.start, message.members, message.topic, first))
+        head, start = message.head, message.start
+        events.append(e.JoinedRoom(name, head, start, message.members, message.topic, first, message.mark))
         if room.caught_up:
             events.append(e.CaughtUp(name))
         return events
 
     def _done(self, message: m.Done) -> Iterable[e.Event]:
-        _, name, _ = self._requests.answered(message.id, m.Done)
-        return self._gone(name)
+        kind, name, _ = self._requests.answered(message.id, m.Done)
+        if kind is m.Unlink:
+            return (e.Unlinked(message.id),)
+        return self._gone(name) if kind is m.Part else ()
 
     def _gone(self, name: str) -> Iterable[e.Event]:
         room = self.rooms.get(name)
@@ -350,6 +374,9 @@ class Session:
 
     def _sent(self, message: m.Sent) -> Iterable[e.Event]:
         request = self._requests.answered(message.id, m.Sent)
+        if request.kind in ACTS:
+            act = request.kind.__name__.lower()
+            return (e.ActDone(message.id, act, request.room, message.seq, message.time),)
         item = self.outbox.done(request.msgid)
         return () if item is None else (e.Acknowledged(item, message.seq, message.time),)
 
@@ -432,13 +459,21 @@ class Session:
         return (e.Announced(message.text),)
 
     def _marked(self, message: m.Marked) -> Iterable[e.Event]:
-        """Another device has read on; this one shows what it shows."""
-        return ()
+        room = self.rooms.get(message.room)
+        if room is None or room.stage is not Stage.IN:
+            return ()
+        room.mark = max(room.mark, message.seq)
+        return (e.ReadElsewhere(message.room, message.seq),)
 
-    def _unasked(self, message: m.RoomProfile | m.Linked) -> Iterable[e.Event]:
-        """An answer to what is never asked."""
-        self._requests.answered(message.id, type(message))
-        return ()
+    def _room_profile(self, message: m.RoomProfile) -> Iterable[e.Event]:
+        _, name, _ = self._requests.answered(message.id, m.RoomProfile)
+        if message.room != name:
+            raise PeerError(reason=f"it tells of {message.room}, where {name} was asked for")
+        return (e.RoomDescribed(message.id, message),)
+
+    def _linked(self, message: m.Linked) -> Iterable[e.Event]:
+        self._requests.answered(message.id, m.Linked)
+        return (e.LinkCode(message.id, message.code, message.seconds, self.name),)
 
     # --------------------------------------------------------------------------------------- errors
 
@@ -455,6 +490,8 @@ class Session:
             return self._not_joined(name, message, wait)
         if kind is m.Part:  # the server does not think that we are in it
             return self._gone(name)
+        if kind is m.Mark:  # the next one says it anew
+            return ()
         return (e.RequestFailed(message.id, message.code, message.text),)
 
     def _not_sent(self, msgid: bytes, message: m.Error, wait: float) -> Iterable[e.Event]:
@@ -497,7 +534,8 @@ class Session:
         m.Error: _error,
         m.Ping: _ping,
         m.Pong: _pong,
-        **dict.fromkeys((m.RoomProfile, m.Linked), _unasked),
+        m.RoomProfile: _room_profile,
+        m.Linked: _linked,
         m.Removed: _removed,
         m.Invited: _invited,
         m.Notice: _notice,

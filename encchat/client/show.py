@@ -5,20 +5,18 @@ Everything from outside is cleaned here (``encchat.text``), so that nothing but 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-import msgspec
-
 from encchat.client import events as e
+from encchat.core.plain import duration, shown_name
 from encchat.errors import EncchatError
-from encchat.messages import Entry, Member, Profile, RoomInfo
+from encchat.messages import Entry, Member, Profile, Restriction, RoomInfo, RoomProfile
 from encchat.text import clean, clean_line
 
 #: Names in a list at most.
 MAX_NAMES = 200
-#: Kinds of entries that are messages; others are told in a line of their own.
-TALK = frozenset({"text", "me"})
 
 
 def body_lines(entry: Entry) -> list[str]:
@@ -31,50 +29,6 @@ def talk_lines(entry: Entry) -> list[str]:
     name = shown_name(entry.sender)
     start = f"* {name} " if entry.kind == "me" else f"{name}: "
     return [start + line for line in body_lines(entry)]
-
-
-def happening_line(entry: Entry) -> str:
-    """An entry that is no message, in one line."""
-    name = shown_name(entry.sender)
-    if entry.kind == "topic":
-        topic = clean_line(entry.body.decode("utf-8", "replace"), 1000)
-        return (
-            f"{name} set the topic of {clean_line(entry.room)} to: {topic}"
-            if topic
-            else f"{name} cleared the topic"
-        )
-    if entry.kind in ACTS:
-        return f"{name} {_act(entry)}"
-    return f"{name} sent something that this version cannot show ({clean_line(entry.kind)})"
-
-
-#: How an act of a moderator reads; the facts are those of its body, a JSON object.
-ACTS = {
-    "kick": "put {name} out",
-    "ban": "banned {name}",
-    "unban": "lifted the ban of {name}",
-    "mute": "muted {name}",
-    "unmute": "lets {name} speak again",
-    "invite": "invited {name}",
-    "role": "made {name} {role}",
-    "access": "changed who may come in",
-}
-
-
-def _act(entry: Entry) -> str:
-    try:
-        body = msgspec.json.decode(entry.body, type=dict[str, str | int])
-        facts = {name: clean_line(str(fact), 200) for name, fact in body.items()}
-        text = ACTS[entry.kind].format_map(facts)
-    except (msgspec.MsgspecError, KeyError):
-        return f"did something ({clean_line(entry.kind)})"
-    reason = facts.get("reason", "")
-    return f"{text}: {reason}" if reason else text
-
-
-def shown_name(name: str) -> str:
-    """A name from the server, safe to show."""
-    return clean_line(name, 64) or "?"
 
 
 def member_names(members: Iterable[Member]) -> str:
@@ -106,6 +60,8 @@ def status_line(event: e.Event) -> str | None:
             return f"{shown_name(event.name)} invites you into {clean_line(event.room)}"
         case e.Announced():
             return f"the server's operator says: {clean_line(event.text, 1000)}"
+        case e.Unlinked():
+            return "the key was taken from your name"
         case e.Lost():
             gone = _count(event.count, "entry", "entries")
             return f"{gone} of {clean_line(event.room)} left the server's log unread"
@@ -129,10 +85,25 @@ def status_line(event: e.Event) -> str | None:
     return None
 
 
+def answer_lines(event: e.Event) -> list[str]:
+    """An answer to a question, which may take several lines; none for any other event."""
+    match event:
+        case e.RoomsListed():
+            return room_lines(event.rooms)
+        case e.ProfileFound():
+            return profile_lines(event.profile)
+        case e.RoomDescribed():
+            return about_lines(event.profile)
+        case e.LinkCode():
+            return code_lines(event)
+    return []
+
+
 def room_lines(rooms: Iterable[RoomInfo]) -> list[str]:
     """A list of rooms."""
     return [
         f"{clean_line(info.room)}: {info.members} here, {_count(info.entries, 'entry', 'entries')}"
+        + (", private" if info.private else "")
         + (f", {clean_line(info.topic, 200)}" if info.topic else "")
         for info in rooms
     ] or ["there are no rooms"]
@@ -145,10 +116,58 @@ def profile_lines(profile: Profile) -> list[str]:
     lines = [
         f"{shown_name(profile.name)} is {'here' if profile.online else 'away'}, in {where}",
         f"key {clean_line(profile.fingerprint, 100)}",
+        *(f"key {clean_line(key, 100)} of a device that was linked later" for key in profile.keys),
     ]
     if profile.classic:
         return [*lines, "speaks the classic profile: nobody proved who that is"]
     return [*lines, f"{how}, since {moment(profile.since, '%Y-%m-%d')}"]
+
+
+def about_lines(profile: RoomProfile) -> list[str]:
+    """How a room is run, and by whom."""
+    room = clean_line(profile.room)
+    entry = "only who was invited may come in" if profile.access == "private" else "everybody may come in"
+    who = "only moderators set" if profile.topic_by == "moderators" else "every member may set"
+    lines = [f"{room}: {entry}, {who} the topic"]
+    for role in ("owner", "moderator"):
+        names = [standing.name for standing in profile.roles if standing.role == role]
+        if names:
+            lines.append(f"{role}s: {_names(names)}")
+    for what, restrictions in (("banned", profile.bans), ("muted", profile.mutes)):
+        if restrictions:
+            lines.append(f"{what}: {_names([_restricted(one) for one in restrictions])}")
+    if profile.invites:
+        lines.append(f"invited: {_names(profile.invites)}")
+    return lines
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    shown = ", ".join(clean_line(name, 200) for name in names[:MAX_NAMES])
+    return shown + (f" and {more} more" if more > 0 else "")
+
+
+def _restricted(one: Restriction) -> str:
+    until = f", until {moment(one.until, '%Y-%m-%d %H:%M')}" if one.until else ""
+    return f"{shown_name(one.name) if one.name else 'a key'} (by {shown_name(one.by)}{until})"
+
+
+def code_lines(event: e.LinkCode) -> list[str]:
+    """What to type on another device, safe to be pasted into a shell."""
+    words = (
+        "encchat-client",
+        "--name",
+        shown_name(event.name),
+        "--link",
+        clean_line(event.code),
+        event.server,
+    )
+    within = duration(event.seconds) if event.seconds else "a moment"
+    return [
+        f"type this on your other device within {within}, with the --cipher of this one if you gave it one:",
+        f"    {shlex.join(words)}",
+        "the code is good for one device; tell it to nobody else",
+    ]
 
 
 def moment(milliseconds: int, form: str) -> str:

@@ -119,7 +119,7 @@ class Terminal(PersonConsole):
         if lines:
             text = FormattedText([piece for line in lines for piece in (*line, ("", "\n"))])
             print_formatted_text(text, end="", style=STYLE, color_depth=self._depth)
-            self.chat.shown(list(self.chat.session.rooms))
+            self.seen(self.chat.reached(self.chat.session.rooms))
 
     def _status(self) -> FormattedText:
         """The line at the bottom: room, who is there, the link, what waits, what is unread elsewhere."""

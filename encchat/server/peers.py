@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-import msgspec
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -20,9 +19,10 @@ from encchat.core.hub import Hub
 from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import IOutlet
 from encchat.core.names import LOBBY
+from encchat.core.plain import entry_line
 from encchat.core.session import GuestSession, Session
 from encchat.errors import EncchatError, PeerError, RefusedError
-from encchat.text import clean, clean_line
+from encchat.text import clean
 from encchat.wire import FrameSplitter, decode_server
 
 #: Bytes of a classic peer's unfinished line at most; its blocks hold far less.
@@ -225,45 +225,6 @@ class ClassicBridge(Bridge):
         if isinstance(message, m.Notice):
             return f"* Notice: {message.text}"
         return None
-
-
-def entry_line(entry: m.Entry) -> str | None:
-    """An entry as one line of plain text; None for a kind that has no such form."""
-    text = clean_line(entry.body.decode("utf-8", "replace"))
-    if entry.kind == "text":
-        return f"{entry.sender}: {text}"
-    if entry.kind == "me":
-        return f"* {entry.sender} {text}"
-    if entry.kind == "topic":
-        return f"* {entry.sender} set the topic: {text}"
-    if entry.kind in _ACTS:
-        return f"* {entry.sender} {_act(entry)}"
-    return None
-
-
-#: How an act reads in plain text; the facts are those of its body.
-_ACTS = {
-    "kick": "put {name} out",
-    "ban": "banned {name}",
-    "unban": "lifted the ban of {name}",
-    "mute": "muted {name}",
-    "unmute": "lets {name} speak again",
-    "invite": "invited {name}",
-    "role": "made {name} {role}",
-    "access": "changed who may come in",
-}
-
-
-def _act(entry: m.Entry) -> str:
-    """An act in words, with its reason."""
-    try:
-        body = msgspec.json.decode(entry.body, type=dict[str, str | int])
-        facts = {name: clean_line(str(fact), 200) for name, fact in body.items()}
-        text = _ACTS[entry.kind].format_map(facts)
-    except (msgspec.MsgspecError, KeyError):
-        return f"did something ({entry.kind})"
-    reason = facts.get("reason", "")
-    return f"{text}: {reason}" if reason else text
 
 
 def where(address: IAddress) -> str:

@@ -16,15 +16,8 @@ from encchat.client import console as module
 from encchat.client.commands import COMMANDS, Commands, UnknownCommand, room_named
 from encchat.client.console import CannotJoin, Line, PersonConsole
 from encchat.client.linear import Linear
-from encchat.client.show import (
-    ACTS,
-    happening_line,
-    member_names,
-    moment,
-    profile_lines,
-    room_lines,
-    talk_lines,
-)
+from encchat.client.show import member_names, moment, profile_lines, room_lines, talk_lines
+from encchat.core.plain import ACTS, happening_line
 from encchat.errors import EncchatError, UsageError
 from tests.client.world import FakeReader, FakeWriter, World
 
@@ -440,7 +433,7 @@ class Words(TestCase):
             line = happening_line(self.entry(kind, b'{"name": "bob", "role": "owner", "reason": "noise"}'))
             self.assertTrue(line.startswith("alice "))
             self.assertTrue(line.endswith(": noise"))
-        for bad in (b"", b"[]", b"{}", b'{"name": []}'):
+        for bad in (b"", b"[]", b"{}", b'{"name": []}', b'{"name": "\xff"}'):
             self.assertEqual(happening_line(self.entry("kick", bad)), "alice did something (kick)")
         self.assertEqual(happening_line(self.entry("topic", b"")), "alice cleared the topic")
 

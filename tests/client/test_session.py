@@ -371,7 +371,7 @@ class Rooms(SessionTestCase):
     def test_invitations_and_announcements(self) -> None:
         self.enter()
         events = self.tell(m.Invited("+ops", "bob"), m.Notice("tea"), m.Marked(LOBBY, 3))
-        self.assertEqual(events, [e.WasInvited("+ops", "bob"), e.Announced("tea")])
+        self.assertEqual(events, [e.WasInvited("+ops", "bob"), e.Announced("tea"), e.ReadElsewhere(LOBBY, 3)])
 
     def test_presence_is_told_when_it_is_news(self) -> None:
         self.enter()
