@@ -20,6 +20,7 @@ from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.messages import Limits
 from encchat.server.caps import Caps
 from encchat.server.config import Config, load
+from encchat.server.retention import Keep
 from encchat.server.service import ChatService, Listener
 from encchat.server.turn import ReactorTurn
 
@@ -56,6 +57,8 @@ class Options(usage.Options):
         ["burst", None, None, "messages that it may send at once [default: 60]", _whole],
         ["max-connections", None, None, "connections in all [default: 10000]", _whole],
         ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", _whole],
+        ["retain-days", None, None, "let entries go after so many days, 0: never [default: 0]", _whole],
+        ["retain-entries", None, None, "keep so many entries of a room, 0: all [default: 0]", _whole],
         ["config", "c", None, "TOML file with any of these options; flags win over it"],
     ]
     optFlags = [  # noqa: RUF012 -- as above
@@ -103,8 +106,8 @@ class Options(usage.Options):
         for name in ("cipher", "port"):
             flags[name] = tuple(flags[name])
         options.update({name: value for name, value in flags.items() if value})
-        if self["rate"] == 0:
-            options["rate"] = 0
+        # 0 says something here, and so wins over the file; it is not the flag that was left out.
+        options.update({name: 0 for name in ("rate", "retain_days", "retain_entries") if flags[name] == 0})
         return Config(**options)  # type: ignore[arg-type]  # load() has given each option its type
 
 
@@ -146,7 +149,8 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
         return Hub(log, log, ReactorTurn(reactor), settings)
 
     caps = Caps(config.max_connections + 100, config.max_half_open)
-    return ChatService(reactor, make_hub, caps, listeners, config.policy, _give_up, config.announce)
+    keep = Keep(config.retain_days, config.retain_entries)
+    return ChatService(reactor, make_hub, caps, listeners, config.policy, _give_up, config.announce, keep)
 
 
 def _open_log(config: Config, data: Path, reactor: Any) -> SqliteLog:

@@ -144,6 +144,13 @@ class IRoomLog(Interface):
         :raises UnknownPosition: it lies beyond the head.
         """
 
+    async def rooms(after: str = "", limit: int = 1000) -> Sequence[str]:
+        """Up to ``limit`` names of rooms that have had entries, above ``after``, in order."""
+
+    async def trim(room: str, before: int) -> Position:
+        """Let the entries with seq below ``before`` go, as far as there are any, and return the position
+        after the last one that is gone. Their msgids stay known, and what remains is chained as before."""
+
     def hints(callback: Callable[[str, int], None]) -> None:
         """Call ``callback(room, seq)`` after entries were appended, perhaps by others. Hints may be
         lost, repeated or late; correctness never rests on them."""

@@ -131,8 +131,12 @@ class MemoryLog:
         check_bounds(seq, 1)
         return self._room(room).position(room, seq)
 
+    async def rooms(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+        self._check_open()
+        check_bounds(0, limit)
+        return sorted(name for name, room in self._rooms.items() if name > after and room.tail.seq)[:limit]
+
     async def trim(self, room: str, before: int) -> Position:
-        """Let the entries with seq below ``before`` go, and return the position after the last of them."""
         check_bounds(before, 1)
         return self._room(room).trim(before)
 

@@ -93,6 +93,12 @@ def position(connection: sqlite3.Connection, room: str, seq: int) -> Position:
     raise _lost(room, seq)
 
 
+def rooms(connection: sqlite3.Connection, after: str, limit: int) -> list[str]:
+    """As ``IRoomLog.rooms``."""
+    found = connection.execute("SELECT name FROM rooms WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
+    return [name for (name,) in found]
+
+
 def get(connection: sqlite3.Connection, kind: str, key: str) -> Item | None:
     """As ``IDirectory.get``."""
     row = connection.execute(

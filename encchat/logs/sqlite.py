@@ -113,8 +113,11 @@ class SqliteLog:
         check_bounds(seq, 1)
         return await self._readers.run(lambda c: queries.position(c, room, seq))
 
+    async def rooms(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+        check_bounds(0, limit)
+        return await self._readers.run(lambda c: queries.rooms(c, after, limit))
+
     async def trim(self, room: str, before: int) -> Position:
-        """Let the entries with seq below ``before`` go, and return the position after the last of them."""
         check_bounds(before, 1)
         more = True
         while more:

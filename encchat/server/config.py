@@ -34,6 +34,8 @@ class Config:
     max_connections: int = 10_000
     max_half_open: int = 10
     announce: bool = False
+    retain_days: int = 0
+    retain_entries: int = 0
 
     def listeners(self) -> list[tuple[str, str]]:
         """Pairs of endpoint and cipher description: the n-th cipher belongs to the n-th port.
@@ -75,7 +77,14 @@ class Config:
             raise UsageError(reason=f"--durability is 'full' or 'relaxed', not {self.durability!r}")
         if len(self.motd) > MAX_MOTD:
             raise UsageError(reason=f"--motd has {len(self.motd)} characters, more than {MAX_MOTD}")
-        for name, least in (("rate", 0), ("burst", 1), ("max_connections", 1), ("max_half_open", 1)):
+        for name, least in (
+            ("rate", 0),
+            ("burst", 1),
+            ("max_connections", 1),
+            ("max_half_open", 1),
+            ("retain_days", 0),
+            ("retain_entries", 0),
+        ):
             if not least <= getattr(self, name) < 2**31:
                 flag = name.replace("_", "-")
                 raise UsageError(reason=f"--{flag} must be at least {least}, not {getattr(self, name)}")

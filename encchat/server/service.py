@@ -27,6 +27,7 @@ from encchat.errors import ConfigError, EncchatError
 from encchat.server.caps import Caps
 from encchat.server.factory import ChatFactory
 from encchat.server.peers import where
+from encchat.server.retention import Keep, Retention
 
 #: Seconds between two looks at who is silent.
 TICK = 2.0
@@ -73,6 +74,7 @@ class ChatService(Service):
         read_policy: Callable[[], Policy],
         give_up: Callable[[EncchatError], None],
         announce: bool = False,
+        keep: Keep = Keep(),  # noqa: B008 -- frozen
     ) -> None:
         self._reactor = reactor
         self._make_hub = make_hub
@@ -83,6 +85,8 @@ class ChatService(Service):
         self._read_policy = read_policy
         self._give_up = give_up
         self._announce = announce
+        self._keep = keep
+        self._retention: Retention | None = None
         self._failed: list[CannotListen] = []
         self._opened_first: list[tuple[IListeningPort, Listener]] = []
         self._ready = False
@@ -118,11 +122,16 @@ class ChatService(Service):
         self._tick = LoopingCall(hub.tick)
         self._tick.clock = self._reactor
         self._tick.start(TICK, now=False)
+        if self._keep:
+            self._retention = Retention(hub.log, self._keep, self._reactor, hub.turn)
+            self._retention.start()
         self._reactor.callWhenRunning(self._runs)
 
     async def _stop(self) -> None:
         if self._tick is not None and self._tick.running:
             self._tick.stop()
+        if self._retention is not None:
+            await self._retention.stop()
         await DeferredList([Deferred.fromCoroutine(_close(port)) for port in self._ports])
         hub = self._hub
         if hub is None:

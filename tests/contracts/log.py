@@ -363,6 +363,22 @@ class LogContract:
             page = await log.read(ROOM, seen - 1, 5, MUCH)
             self.assertEqual(decode_entry(page.frames[0]).seq, seen)
 
+    # ------------------------------------------------------------------------------------------- rooms
+
+    async def test_rooms_are_listed_in_order(self) -> None:
+        log = self.open_log()
+        self.assertEqual(await log.rooms(), [])
+        names = ["+b", "+a", "#sealed", "+é", "+ab"]
+        for number, name in enumerate(names, 1):
+            await log.append([draft(number, room=name), draft(number + 10, room=name)])
+        await log.read("+never", 0, 1, MUCH)
+        self.assertEqual(list(await log.rooms()), sorted(names))
+        self.assertEqual(list(await log.rooms("+a", 2)), ["+ab", "+b"])
+        self.assertEqual(list(await log.rooms("+é")), [])
+        await log.trim("+b", 3)
+        self.assertIn("+b", await log.rooms())
+        await self.assert_raises(ValueError, log.rooms("", 0))
+
     # -------------------------------------------------------------------------------------------- trim
 
     async def test_trimmed_entries_are_gone_and_the_rest_verifies(self) -> None:

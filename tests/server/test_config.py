@@ -47,6 +47,8 @@ class Checks(TestCase):
             (Config(motd="x" * 5000), "--motd"),
             (Config(rate=-1), "--rate"),
             (Config(burst=0), "--burst"),
+            (Config(retain_days=-1), "--retain-days"),
+            (Config(retain_entries=2**31), "--retain-entries"),
             (Config(max_half_open=0), "--max-half-open"),
             (Config(max_connections=2**40), "--max-connections"),
         ):
