@@ -109,6 +109,7 @@ def script(messages: int, size: int, pause: float) -> float | None:
     assert listener.stdout is not None
     selector = selectors.DefaultSelector()
     selector.register(listener.stdout, selectors.EVENT_READ)
+    time.sleep(0.5)  # as a person would: a block right behind the PEM is swallowed with it
     sender.stdin.write("".join(block + "\n" for block in cut).encode())
     sender.stdin.close()
     sender.stdin = None
