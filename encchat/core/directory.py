@@ -74,14 +74,6 @@ class Directory:
         """A code for the name is out; it replaces an earlier one."""
         await self._change(_LINK, key, _decode_link, lambda held: link)
 
-    async def drop_link(self, key: str) -> None:
-        """No code is out any more."""
-        while (item := await self._items.get(_LINK, key)) is not None:
-            try:
-                await self._items.delete(_LINK, key, item.revision)
-            except Conflict:
-                continue
-
     async def redeem(self, key: str, digest: bytes, now: int) -> str | None:
         """Use up a code of the name, and return whose key asked for it; None for a wrong one, which counts
         against the right one. Of two that bring the right one, one gets None."""

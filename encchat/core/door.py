@@ -100,8 +100,6 @@ class Door:
 
     async def _redeem(self, identity: PeerIdentity, key: str, claim: Claim, link: str) -> Claim:
         directory, now = self._hub.directory, self._hub.milliseconds()
-        if claim.moved:
-            raise BadLink()
         by = await directory.redeem(key, digest(link, key), now)
         if by is None or is_banned(Person(key, (by,)), await directory.bans(), now):
             raise BadLink()

@@ -70,6 +70,8 @@ class Hub:
         #: The names of classic peers who are in, and their keys.
         self.guests: dict[str, str] = {}
         self._rooms: dict[str, Room] = {}
+        #: The entries of rooms that somebody asked about while nobody was in them.
+        self._counted: dict[str, int] = {}
         self._count = 0
         self._dirty_rooms: set[Room] = set()
         self._dirty_sessions: dict[Session, None] = {}
@@ -225,10 +227,12 @@ class Hub:
         message, those with the most members in them."""
         known = await self.directory.rooms(MAX_ROOM_LIST)
         infos = {}
+        counted = self._counted = {name: self._counted[name] for name in known if name in self._counted}
         for name, record in known.items():
             if name not in self._rooms and record.invites_in(asker):
-                head = await self.log.head(name)
-                infos[name] = RoomInfo(name, 0, head.seq, record.topic, record.private)
+                if name not in counted:
+                    counted[name] = (await self.log.head(name)).seq
+                infos[name] = RoomInfo(name, 0, counted[name], record.topic, record.private)
         for name, room in self._rooms.items():
             if room.loaded and room.is_shown_to(asker):
                 infos[name] = room.info()
@@ -246,6 +250,7 @@ class Hub:
         """Forget a room in which nobody is any more."""
         if room.deserted and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
+            self._counted.pop(room.name, None)
             self._dirty_rooms.discard(room)
 
     def tell_invited(self, key: str, room: Room, by: str) -> None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
-from tests.core.world import World, msgid
+from encchat.core import hub, rooms
+from encchat.wire import encode
+from tests.core.world import GatedLog, World, msgid
+
+#: A tenth of the real bound, and so a tenth of the people.
+BOUND = rooms.LIST_BYTES // 10
+SLACK = (m.MAX_PAYLOAD - rooms.LIST_BYTES) // 10
 
 
 class LargeLists(SynchronousTestCase):
     """A frame above the limit ends the connection of whoever gets it: nobody may make others get one."""
 
+    def setUp(self) -> None:
+        self.patch(rooms, "LIST_BYTES", BOUND)
+        self.patch(hub, "LIST_BYTES", BOUND)
+
     def test_a_crowd_with_long_names(self) -> None:
         world = World()
-        for number in range(2100):
+        for number in range(210):
             digits = "".join(chr(0x20000 + int(digit, 16)) for digit in f"{number:08x}")
             crowd = world.peer(f"key {number}")
             crowd.send(m.Hello((1,), "\U00020000" * 24 + digits), m.Join(1, "+lobby"))
@@ -21,22 +31,53 @@ class LargeLists(SynchronousTestCase):
         world.turn.end()
         alice = world.named("alice")
         (joined, *_) = alice.ask(m.Join(1, "+lobby"))
-        self.assertGreater(len(joined.members), 1500)
+        self.assertGreater(len(joined.members), 150)
+        self.assertLess(len(encode(joined)), BOUND + SLACK)
         (members, *_) = alice.ask(m.Who(2, "+lobby"))
         self.assertEqual(members.members, joined.members)
 
+    def leave_behind(self, world: World, count: int) -> None:
+        mallory = world.named("mallory")
+        for number in range(count):
+            room = f"+{number}"
+            topic = m.Topic(number, room, msgid(number), "\u4e2d" * 1000)
+            mallory.ask(m.Join(number, room), topic, m.Part(number, room))
+
     def test_many_rooms_with_long_topics(self) -> None:
         world = World(limits=m.Limits(rate=0))
-        mallory, bob = world.named("mallory"), world.member("bob", "+zebra")
-        for number in range(300):
-            room = f"+{number}"
-            mallory.ask(
-                m.Join(number, room),
-                m.Topic(number, room, msgid(number), "\u4e2d" * 1000),
-                m.Part(number, room),
-            )
-        (rooms,) = bob.ask(m.Rooms(1))
-        names = [info.room for info in rooms.rooms]
+        self.leave_behind(world, 30)
+        bob = world.member("bob", "+zebra")
+        (found,) = bob.ask(m.Rooms(1))
+        names = [info.room for info in found.rooms]
         self.assertEqual(names[0], "+lobby")
         self.assertIn("+zebra", names)  # whoever leaves many rooms behind hides none that is used
-        self.assertGreater(len(names), 50)
+        self.assertGreater(len(names), 5)
+        self.assertLess(len(encode(found)), BOUND + SLACK)
+
+    def test_deserted_rooms_are_not_looked_up_again_and_again(self) -> None:
+        """A thousand look-ups for one small question would be a lever."""
+        log = GatedLog()
+        world = World(log, limits=m.Limits(rate=0))
+        self.leave_behind(world, 3)
+        bob = world.named("bob")
+        (before,) = bob.ask(m.Rooms(1))
+        heads: list[str] = []
+
+        async def head(room: str) -> m.Position:
+            heads.append(room)
+            return m.Position()
+
+        self.patch(log, "head", head)
+        (after,) = bob.ask(m.Rooms(1))
+        self.assertEqual((after, heads), (before, []))
+        self.assertEqual([info.entries for info in after.rooms], [0, 1, 1, 1])
+
+    def test_what_is_said_meanwhile_counts(self) -> None:
+        world = World(limits=m.Limits(rate=0))
+        self.leave_behind(world, 1)
+        bob = world.named("bob")
+        bob.ask(m.Rooms(1))
+        bob.ask(m.Join(2, "+0"), m.Send(3, "+0", msgid(9), "text", b"x"))
+        bob.ask(m.Part(4, "+0"))
+        (found,) = bob.ask(m.Rooms(5))
+        self.assertEqual([info.entries for info in found.rooms], [0, 2])

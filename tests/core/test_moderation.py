@@ -623,24 +623,28 @@ class Moments(ModerationTestCase):
         self.assertEqual([type(n) for n in self.bob.news()], [m.Removed])
 
     def test_joining_at_any_step_of_a_ban(self) -> None:
-        steps = 40
-        for step in range(steps):
+        for step in range(40):
             self.setUp()
             self.bob.ask(m.Part(1, TEA))
             self.bob.news()
-            self.log.gates = []
-            self.bob.send(m.Join(2, TEA, None, 100))
-            for _ in range(step):
-                self.world.turn.end()
-                if self.log.gates:
-                    self.world.turn.open(self.log.gates.pop(0))
-            waiting, self.log.gates = self.log.gates, None
-            self.mona.send(ban("bob"))
-            self.world.turn.end()
-            self.log.gates = waiting
-            self.through()
+            self.world.at_step(
+                step,
+                lambda: self.bob.send(m.Join(2, TEA, None, 100)),
+                lambda: self.mona.send(ban("bob")),
+            )
             self.assertFalse(self.bob.session.is_in(TEA), step)
-            self.assertEqual([n.kind for n in self.bob.news() if type(n) is m.Entry and n.kind == "ban"], [])
+            self.assertEqual([n for n in self.bob.news() if type(n) is m.Entry and n.kind == "ban"], [])
+
+    def test_a_ban_at_any_step_of_joining(self) -> None:
+        for step in range(40):
+            self.setUp()
+            self.bob.ask(m.Part(1, TEA))
+            self.world.at_step(
+                step,
+                lambda: self.mona.send(ban("bob")),
+                lambda: self.bob.send(m.Join(2, TEA, None, 100)),
+            )
+            self.assertFalse(self.bob.session.is_in(TEA), step)
 
     def test_two_owners_ban_each_other(self) -> None:
         self.done(self.olga, role("carol", "owner"))

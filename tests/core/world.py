@@ -149,6 +149,11 @@ class LateLog(GatedLog):
         await self._gate()
         return found
 
+    async def get(self, kind: str, key: str) -> Any:
+        found = await super().get(kind, key)
+        await self._gate()
+        return found
+
 
 @implementer(IOutlet)
 class Peer:
@@ -228,6 +233,28 @@ class World:
         self.log = log if log is not None else GatedLog(LOG_ID)
         self.settings = Settings(**settings)
         self.hub = Hub(self.log, self.log, self.turn, self.settings)
+
+    def at_step(self, step: int, first: Callable[[], None], then: Callable[[], None]) -> None:
+        """Begin ``first`` on a log that gates, let the log answer ``step`` times, do ``then`` at once, and
+        let the log answer the rest."""
+        assert isinstance(self.log, GatedLog)
+        self.log.gates = []
+        first()
+        for _ in range(step):
+            self.turn.end()
+            if self.log.gates:
+                self.turn.open(self.log.gates.pop(0))
+        waiting, self.log.gates = self.log.gates, None
+        then()
+        self.turn.end()
+        self.log.gates = waiting
+        for _ in range(1000):
+            self.turn.end()
+            if not self.log.gates:
+                break
+            self.turn.open(self.log.gates.pop(0))
+        self.log.gates = None
+        self.turn.end()
 
     def log_frames(self, room: str) -> list[bytes]:
         """All that the log holds of a room."""
