@@ -284,6 +284,7 @@ class Hub:
         self._unhold(room)
 
     def _hinted(self, name: str, seq: int) -> None:
+        self._counted.pop(name, None)
         room = self._rooms.get(name)
         if room is not None and room.loaded and seq > room.announced and self.appends.idle:
             room.announced = seq

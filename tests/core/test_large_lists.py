@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat import messages as m
 from encchat.core import hub, rooms
 from encchat.wire import encode
-from tests.core.world import GatedLog, World, msgid
+from tests.core.world import LOG_ID, GatedLog, World, msgid
 
 #: A tenth of the real bound, and so a tenth of the people.
 BOUND = rooms.LIST_BYTES // 10
@@ -56,7 +56,7 @@ class LargeLists(SynchronousTestCase):
 
     def test_deserted_rooms_are_not_looked_up_again_and_again(self) -> None:
         """A thousand look-ups for one small question would be a lever."""
-        log = GatedLog()
+        log = GatedLog(LOG_ID)
         world = World(log, limits=m.Limits(rate=0))
         self.leave_behind(world, 3)
         bob = world.named("bob")
