@@ -121,6 +121,21 @@ class FindingTests(RegistryCase):
         self.assertEqual(len(self.flushLoggedErrors(ImportError)), 3)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
 
+    def test_only_plugins_are_listened_for(self) -> None:
+        """The log is watched for broken plugins only while they are read, and for nothing else."""
+        observers: list[Any] = []
+
+        class Publisher:
+            def addObserver(self, observer: Any) -> None:
+                observers.append(observer)
+                observer({"log_format": "something else"})
+
+            removeObserver = staticmethod(observers.remove)
+
+        self.patch(registry, "globalLogPublisher", Publisher())
+        self.assertNotIn("could not be loaded", help_ciphers())
+        self.assertEqual(observers, [])
+
     def test_makers_without_a_name(self) -> None:
         """A plugin that is no proper maker is passed over, and named."""
         self.idle()
