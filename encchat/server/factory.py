@@ -61,7 +61,7 @@ class ChatProtocol(Protocol):
     def resumeProducing(self) -> None:
         """The transport has taken it all."""
         assert self._bridge is not None
-        self._bridge.session.drained()
+        self._bridge.drained()
 
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost follows."""

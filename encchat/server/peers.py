@@ -27,6 +27,8 @@ from encchat.wire import FrameSplitter, decode_server
 
 #: Bytes of a classic peer's unfinished line at most; its blocks hold far less.
 MAX_LINE = 4096
+#: Bytes of lines for a classic peer that wait for its transport: far more than one turn of the hub brings.
+MAX_UNSAID = 4 * 1024 * 1024
 
 
 class Transport(Protocol):
@@ -79,6 +81,10 @@ class Bridge:
         """Close after what was written (IOutlet)."""
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+
+    def drained(self) -> None:
+        """The transport has taken what was written."""
+        self.session.drained()
 
     def hold(self) -> None:
         """Read no more from the peer (IOutlet)."""
@@ -155,6 +161,8 @@ class ClassicBridge(Bridge):
         self._rest = b""
         self._waiting: IDelayedCall | None = None
         self._splitter = FrameSplitter()
+        self._unsaid: deque[bytes] = deque()
+        self._unsaid_bytes = 0
         self.session: GuestSession = GuestSession(hub, self.identity, self)
 
     def begin(self) -> None:
@@ -204,8 +212,32 @@ class ClassicBridge(Bridge):
             if line:
                 self._say(line)
 
+    def drained(self) -> None:
+        """The transport has taken what was written: say what waits, then what else there is."""
+        self.session.congested = False
+        while self._unsaid and not self.session.congested:
+            line = self._unsaid.popleft()
+            self._unsaid_bytes -= len(line)
+            self.transport.write(line)
+        if not self.session.congested:
+            self.session.drained()
+
+    def close(self) -> None:
+        """Close after what was written; of what waits, the last says why (IOutlet)."""
+        if self._unsaid:
+            self.transport.write(self._unsaid.pop())
+            self._unsaid.clear()
+        super().close()
+
     def _say(self, line: str) -> None:
-        self.transport.write(clean(line).encode("utf-8") + b"\n")
+        """Write a line, or keep it while the transport is full: one turn of the hub may bring more than it
+        takes, and then cuts the peer off. Nothing is pushed meanwhile but answers, which may be dropped."""
+        data = clean(line).encode("utf-8") + b"\n"
+        if not self.session.congested:
+            self.transport.write(data)
+        elif self._unsaid_bytes < MAX_UNSAID:
+            self._unsaid.append(data)
+            self._unsaid_bytes += len(data)
 
     def _line(self, message: m.ServerMessage) -> str | None:
         me = self.session.name.shown

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat import messages as m
 from encchat.core.admission import Policy
 from encchat.core.identity import PeerIdentity
+from encchat.server import peers
 from encchat.server.caps import Caps
 from encchat.server.factory import QUIET, ChatFactory, ChatProtocol
 from encchat.server.peers import MAX_LINE, where
@@ -210,6 +211,49 @@ class Classic(SynchronousTestCase):
         self.assertEqual(
             self.to_guest.text.splitlines(), ["alice: hi you", "* alice waves", "* alice set the topic: Tea"]
         )
+
+    def test_what_the_transport_has_no_room_for_waits_here(self) -> None:
+        """It refuses what goes on after it is full: two long messages would cut every guest off."""
+        self.to_guest.written.clear()
+        full = False
+
+        def write(data: bytes) -> None:
+            nonlocal full
+            self.assertFalse(full, "written to a full transport")
+            full = True
+            self.to_guest.written.append(data)
+            self.guest.pauseProducing()
+
+        self.patch(self.to_guest, "write", write)
+        self.server.feed(self.alice, *[text(n, str(n) * 60_000) for n in range(1, 4)])
+        self.assertEqual(len(self.to_guest.written), 1)
+        for _ in range(3):
+            full = False
+            self.guest.resumeProducing()
+            self.server.world.turn.end()
+        said = self.to_guest.text.splitlines()
+        self.assertEqual([line[:8] for line in said], ["alice: 1", "alice: 2", "alice: 3"])
+
+    def test_a_close_says_why_even_then(self) -> None:
+        self.guest.pauseProducing()
+        self.server.feed(self.alice, text(1, "one"))
+        self.to_guest.written.clear()
+        self.server.world.hub.close("the server is stopping")
+        self.assertEqual(self.to_guest.text, "* Closing: the server is stopping\n")
+        self.assertTrue(self.to_guest.closed)
+
+    def test_what_waits_is_bounded(self) -> None:
+        self.patch(peers, "MAX_UNSAID", 100)
+        self.guest.pauseProducing()
+        self.to_guest.written.clear()
+        for _ in range(50):
+            self.guest.dataReceived(b"\xff\n")  # no text, which is answered
+            self.server.world.turn.end()
+            self.server.clock.advance(1)
+            self.server.world.turn.time += 1
+        self.guest.resumeProducing()
+        self.assertGreater(len(self.to_guest.text), 100)
+        self.assertLess(len(self.to_guest.text), 300)
 
     def test_presence(self) -> None:
         self.to_guest.written.clear()
