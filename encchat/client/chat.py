@@ -136,10 +136,6 @@ class Chat:
         """Do something to a room or a member of it; ``build`` gets the request's id and a msgid."""
         return self.ask(lambda id: build(id, self._token()))
 
-    def shown(self, rooms: Iterable[str]) -> None:
-        """What was told of these rooms has been shown: go on from here in the next run."""
-        self.mark(self.reached(rooms))
-
     def reached(self, rooms: Iterable[str]) -> dict[str, m.Position]:
         """How far these rooms have been read."""
         copies = ((room, self.session.rooms.get(room)) for room in rooms)
@@ -148,7 +144,7 @@ class Chat:
         }
 
     def mark(self, positions: dict[str, m.Position]) -> None:
-        """What lies before these positions was shown."""
+        """What lies before these positions was shown: go on from there in the next run."""
         if positions:
             self._shown.setdefault(self.session.log, {}).update(positions)
             self._store_soon()
@@ -202,7 +198,9 @@ class Chat:
             return False
         if isinstance(event, e.NewEntry):
             return _key(event.entry.sender) in self._ignored
-        return isinstance(event, e.CameOrWent | e.IsTyping) and _key(event.name) in self._ignored
+        return (
+            isinstance(event, e.CameOrWent | e.IsTyping | e.WasInvited) and _key(event.name) in self._ignored
+        )
 
     def when(self, condition: Callable[[], bool]) -> Deferred[None]:
         """Fires once ``condition`` holds; it is looked at after everything that happens."""

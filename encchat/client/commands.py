@@ -21,6 +21,8 @@ from encchat.text import clean_line
 
 #: Entries that /history shows when it is not told how many.
 HISTORY = 20
+#: Columns of /help that the usage takes; a longer one pushes its help to the right.
+WIDTH = 30
 
 
 class UnknownCommand(UsageError):
@@ -269,7 +271,7 @@ def _help(c: Commands, rest: str) -> None:
     if name and name not in COMMANDS:
         raise UnknownCommand(command="/" + name, hint="")
     shown = [COMMANDS[name]] if name else list(COMMANDS.values())
-    width = max(len(command.usage) for command in shown)
+    width = min(WIDTH, max(len(command.usage) for command in shown))
     for command in shown:
         c.screen.note(f"{command.usage:<{width}}  {command.help}")
     if not name:

@@ -157,7 +157,7 @@ class RoomDescribed(Struct, frozen=True):
 
 
 class ActDone(Struct, frozen=True):
-    """What was done to a room or a member of it is stored as entry ``seq``; ``act`` is ``ban``, ``role``..."""
+    """What was done to a room or a member of it (``act`` is ``ban``, ``role``...) is stored as ``seq``."""
 
     request: int
     act: str

@@ -123,7 +123,7 @@ class Talk(ConsoleTestCase):
     def test_only_the_last_of_what_was_missed(self) -> None:
         self.patch(module, "MISSED", 3)
         self.start()
-        self.world.chat.shown([LOBBY])
+        self.world.chat.mark(self.world.chat.reached([LOBBY]))
         self.world.chat.stop()
         for number in range(10):
             self.world.server.say(LOBBY, str(number))
