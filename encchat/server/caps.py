@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import IPv6Address, ip_address
+
+#: Bits that tell IPv6 addresses of one site from another's: who has one address there has them all.
+SITE = 64
 
 
 class Caps:
@@ -41,3 +45,19 @@ class Caps:
         self._all -= 1
         if half_open:
             self.admitted(host)
+
+
+def origin(host: str) -> str:
+    """What counts as one address: an IPv4 address, also where it is mapped into IPv6, and of others the
+    network that one subscriber has (RFC 4291, section 2.5.4)."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    if address.is_loopback:
+        return host
+    return f"{IPv6Address(int(address) >> 128 - SITE << 128 - SITE)}/{SITE}"

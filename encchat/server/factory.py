@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from encchat.core.hub import Hub
 from encchat.messages import PROTOCOL
-from encchat.server.caps import Caps
+from encchat.server.caps import Caps, origin
 from encchat.server.peers import Bridge, ClassicBridge, NativeBridge, Transport
 
 #: Seconds between two log lines about connections that were turned away.
@@ -89,7 +89,7 @@ class ChatFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol | None:
         """A protocol for the connection, or None, which closes it, when there are too many."""
-        host = getattr(addr, "host", None) or "local"
+        host = origin(getattr(addr, "host", None) or "local")
         refusal = self.caps.refusal(host)
         if refusal is not None:
             self._note(host, refusal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver
@@ -16,7 +16,7 @@ from encchat import messages as m
 from encchat.core.admission import Policy
 from encchat.core.identity import PeerIdentity
 from encchat.server import peers
-from encchat.server.caps import Caps
+from encchat.server.caps import Caps, origin
 from encchat.server.factory import QUIET, ChatFactory, ChatProtocol
 from encchat.server.peers import MAX_LINE, where
 from encchat.wire import FrameSplitter, decode_server, encode
@@ -321,6 +321,25 @@ class Counting(SynchronousTestCase):
         self.assertIsNotNone(server.factory.buildProtocol(IPv4Address("TCP", "127.0.0.2", 1)))
         server.feed(alice, m.Hello((1,), "alice"))
         self.assertIsNotNone(server.factory.buildProtocol(HERE))
+
+    def test_what_counts_as_one_address(self) -> None:
+        """Who has one IPv6 address has 2**64 of them."""
+        for host, counted in (
+            ("10.1.2.3", "10.1.2.3"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("::1", "::1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("local", "local"),
+        ):
+            self.assertEqual(origin(host), counted)
+        server = Server(Caps(100, 1))
+        first, second, other = (
+            IPv6Address("TCP", host, 1) for host in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+        )
+        self.assertIsNotNone(server.factory.buildProtocol(first))
+        self.assertIsNone(server.factory.buildProtocol(second))
+        self.assertIsNotNone(server.factory.buildProtocol(other))
 
     def test_in_all(self) -> None:
         server = Server(Caps(1, 10))
