@@ -84,8 +84,9 @@ class Retention(SynchronousTestCase):
         self.assertEqual((page.start.seq, page.entries, page.more), (14, (), False))
 
     def test_a_slow_reader_is_told_where_the_log_begins(self) -> None:
+        bob = self.world.member("bob")
         self.alice.session.congested = True
-        self.alice.ask(*[text(n, f"{n}") for n in range(21, 31)])
+        bob.ask(*[text(n, f"{n}") for n in range(21, 31)])
         self.log.trims = (23, 25, 28)
         self.alice.drain()
         news = self.alice.news()
