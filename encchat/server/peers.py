@@ -27,6 +27,8 @@ from encchat.wire import FrameSplitter, decode_server
 
 #: Bytes of a classic peer's unfinished line at most; its blocks hold far less.
 MAX_LINE = 4096
+#: Seconds until a classic peer's line is tried again while the queue to the log is full.
+STORING_PAUSE = 0.5
 #: Bytes of lines for a classic peer that wait for its transport: far more than one turn of the hub brings.
 MAX_UNSAID = 4 * 1024 * 1024
 
@@ -193,7 +195,7 @@ class ClassicBridge(Bridge):
     def _next(self) -> None:
         self._waiting = None
         while self._lines and not self.session.closed:
-            wait = self.session.seconds_to_send()
+            wait = STORING_PAUSE if self.hub.appends.full else self.session.seconds_to_send()
             if wait:
                 self.transport.pauseProducing()
                 self._waiting = self._reactor.callLater(wait, self._on)

@@ -13,12 +13,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
+from encchat.core import appends
 from encchat.core.admission import Policy
 from encchat.core.identity import PeerIdentity
 from encchat.server import peers
 from encchat.server.caps import Caps, origin
 from encchat.server.factory import QUIET, ChatFactory, ChatProtocol
-from encchat.server.peers import MAX_LINE, where
+from encchat.server.peers import MAX_LINE, STORING_PAUSE, where
 from encchat.wire import FrameSplitter, decode_server, encode
 from tests.core.world import World, identity, msgid, text
 
@@ -241,6 +242,27 @@ class Classic(SynchronousTestCase):
         self.server.world.hub.close("the server is stopping")
         self.assertEqual(self.to_guest.text, "* Closing: the server is stopping\n")
         self.assertTrue(self.to_guest.closed)
+
+    def test_while_the_log_has_enough_lines_wait_here(self) -> None:
+        self.patch(appends, "QUEUE", 5)
+        log = self.server.world.log
+        log.gates = gates = []
+        self.line(b"line\n" * 20)
+        for _ in range(30):
+            self.server.clock.advance(STORING_PAUSE)
+            self.server.world.turn.time += STORING_PAUSE
+            self.server.world.turn.end()
+        self.assertTrue(self.to_guest.paused)
+        log.gates = None
+        self.server.world.turn.open(gates[0])
+        self.assertLess(len(self.said()), 10)
+        for _ in range(30):
+            self.server.world.turn.end()
+            self.server.clock.advance(STORING_PAUSE)
+            self.server.world.turn.time += STORING_PAUSE
+        self.server.world.turn.end()
+        self.assertFalse(self.to_guest.paused)
+        self.assertEqual(len(self.server.world.log_frames("+lobby")), 20)
 
     def test_what_waits_is_bounded(self) -> None:
         self.patch(peers, "MAX_UNSAID", 100)
