@@ -154,6 +154,17 @@ class Read(_Message, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
 
 
+class Search(_Message, frozen=True):
+    """Find entries that people wrote in an open room and that have all the ``words``, whole and in any
+    case: the last ``limit`` of them, below seq ``before`` if that is not 0. Answered by ``Found``."""
+
+    id: Id
+    room: RoomName
+    words: Reason
+    before: Seq = 0
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
+
+
 class Who(_Message, frozen=True):
     """Who is in a room now? Answered by ``Members``."""
 
@@ -373,6 +384,18 @@ class Page(_Message, frozen=True):
     more: bool
 
 
+class Found(_Message, frozen=True):
+    """Entries that were searched for, in order, each the whole stored ``Entry`` frame. All from seq
+    ``reached`` on were looked at; if ``more`` is true there are earlier ones: to go on, search with
+    ``before`` = ``reached``, also when nothing was found."""
+
+    id: Id
+    room: RoomName
+    entries: tuple[bytes, ...]
+    reached: Seq
+    more: bool
+
+
 class Entry(_Message, frozen=True):
     """One entry of a room's log. These very bytes are stored, hashed into the chain
     (chain(n) = SHA-256(chain(n-1) || frame(n)), the frame with its length) and sent to every member."""
@@ -512,6 +535,7 @@ ClientMessage: TypeAlias = (
     | Part
     | Send
     | Read
+    | Search
     | Who
     | Rooms
     | Whois
@@ -540,6 +564,7 @@ ServerMessage: TypeAlias = (
     | Done
     | Sent
     | Page
+    | Found
     | Entry
     | Members
     | RoomList

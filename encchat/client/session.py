@@ -390,6 +390,10 @@ class Session:
         entries = room.read_page(message.start, message.entries)
         return (e.History(message.id, name, entries, message.more),)
 
+    def _found(self, message: m.Found) -> Iterable[e.Event]:
+        self._requests.answered(message.id, m.Found)  # nothing asks for it, so this refuses it
+        return ()
+
     def _skipped(self, message: m.Page) -> Iterable[e.Event]:
         room = self.rooms.get(message.room)
         if room is None or room.stage is not Stage.IN:
@@ -526,6 +530,7 @@ class Session:
         m.Done: _done,
         m.Sent: _sent,
         m.Page: _page,
+        m.Found: _found,
         m.Members: _members,
         m.RoomList: _room_list,
         m.Profile: _profile,

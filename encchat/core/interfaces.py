@@ -101,6 +101,16 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Findings:
+    """Entries of one room that were searched for, in order. All from seq ``reached`` on were looked at;
+    ``more`` says that there are earlier ones."""
+
+    frames: Sequence[bytes]
+    reached: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A value in the directory, at the revision that a change of it must name."""
 
@@ -143,6 +153,12 @@ class IRoomLog(Interface):
         :raises Trimmed: retention has passed it.
         :raises UnknownPosition: it lies beyond the head.
         """
+
+    async def search(room: str, words: frozenset[str], before: int, limit: int, size: int) -> Findings:
+        """The last entries with seq below ``before`` that people wrote in an open room and that have all
+        the words (``words.words_of``): at most ``limit``, and at most ``size`` bytes of frames unless one
+        alone is larger. Work is bounded too: it may stop before anything is found, and goes on when asked
+        again with ``reached``. ``before`` may lie beyond the head."""
 
     async def rooms(after: str = "", limit: int = 1000) -> Sequence[str]:
         """Up to ``limit`` names of rooms that have had entries, above ``after``, in order."""

@@ -29,6 +29,7 @@ from encchat.core.refusals import (
     WrongChain,
 )
 from encchat.core.rooms import Room
+from encchat.core.words import wanted
 from encchat.errors import RefusedError, StorageError
 from encchat.text import clean_line
 from encchat.wire import encode
@@ -160,6 +161,19 @@ async def read(session: Session, message: m.Read) -> None:
     session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
 
 
+async def search(session: Session, message: m.Search) -> None:
+    """Find entries in a room that the peer is in."""
+    words = wanted(message.words)
+    place = session.room(parse_room(message.room))
+    room = place.name
+    before = message.before or 2**63 - 1
+    limit = min(message.limit, session.hub.settings.limits.page)
+    found = await session.hub.log.search(room, words, before, limit, PAGE_BYTES)
+    if session not in place:  # put out meanwhile
+        raise NotInRoom(room=room)
+    session.answer(m.Found(message.id, room, tuple(found.frames), found.reached, found.more))
+
+
 def who(session: Session, message: m.Who) -> None:
     """Tell who is in a room."""
     room = session.room(parse_room(message.room))
@@ -227,6 +241,7 @@ HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, objec
     m.Part: part,
     m.Send: send,
     m.Read: read,
+    m.Search: search,
     m.Who: who,
     m.Rooms: rooms,
     m.Whois: whois,

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from encchat.core.interfaces import (
     Conflict,
     Draft,
+    Findings,
     IDirectory,
     IRoomLog,
     Item,
@@ -27,6 +28,7 @@ from encchat.core.interfaces import (
 )
 from encchat.logs.hints import Hints
 from encchat.logs.numbering import Memo, Tail, check_bounds, check_drafts, number, refusal, repeated
+from encchat.logs.searching import Search
 from encchat.messages import Position
 from encchat.wire import decode_entry
 
@@ -123,6 +125,14 @@ class MemoryLog:
         frames.reverse()
         start = found.position(room, found.floor.seq + end - len(frames))
         return Slice(start, frames, start.seq > found.floor.seq)
+
+    async def search(self, room: str, words: frozenset[str], before: int, limit: int, size: int) -> Findings:
+        check_bounds(before, limit)
+        found = self._room(room)
+        end = max(0, min(before - 1, found.tail.seq) - found.floor.seq)
+        search = Search(words, found.floor.seq + end + 1, limit, size)
+        search.take(found.frames[at] for at in range(end - 1, -1, -1))
+        return search.findings(found.floor.seq)
 
     async def head(self, room: str) -> Position:
         return self._room(room).tail.position

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from encchat.core.interfaces import Item, Slice, Trimmed, UnknownPosition
+from encchat.core.interfaces import Findings, Item, Slice, Trimmed, UnknownPosition
 from encchat.logs.blocks import Block, Damaged, Page, split
+from encchat.logs.searching import Search
 from encchat.messages import Position
 
 _BLOCKS_FROM = """SELECT first, chain, frames FROM blocks WHERE room = ?1
@@ -70,6 +71,24 @@ def read_back(connection: sqlite3.Connection, room: str, before: int, limit: int
         raise _lost(room, end)
     page.frames.reverse()
     return Slice(start, page.frames, start.seq > extent.floor.seq)
+
+
+def search(
+    connection: sqlite3.Connection, room: str, words: frozenset[str], before: int, limit: int, size: int
+) -> Findings:
+    """As ``IRoomLog.search``."""
+    with _moment(connection):
+        extent = _extent(connection, room)
+        end = max(extent.floor.seq, min(before - 1, extent.head.seq))
+        search = Search(words, end + 1, limit, size)
+        if end > extent.floor.seq:
+            for block in _blocks(connection, _BLOCKS_BACK, extent.id, end):
+                entries = split(block.frames)[: max(0, search.reached - block.first)]
+                if block.first + len(entries) != search.reached:
+                    raise _lost(room, search.reached - 1)
+                if not search.take(reversed(entries)):
+                    break
+    return search.findings(extent.floor.seq)
 
 
 def head(connection: sqlite3.Connection, room: str) -> Position:

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from zope.interface import implementer
 
-from encchat.core.interfaces import Draft, IDirectory, IRoomLog, Item, Outcome, Slice, Unavailable
+from encchat.core.interfaces import Draft, Findings, IDirectory, IRoomLog, Item, Outcome, Slice, Unavailable
 from encchat.logs import backup, changes, queries
 from encchat.logs.files import DirectoryLock, prepare_directory
 from encchat.logs.hints import Hints
@@ -105,6 +105,10 @@ class SqliteLog:
     async def read_back(self, room: str, before: int, limit: int, size: int) -> Slice:
         check_bounds(before, limit)
         return await self._readers.run(lambda c: queries.read_back(c, room, before, limit, size))
+
+    async def search(self, room: str, words: frozenset[str], before: int, limit: int, size: int) -> Findings:
+        check_bounds(before, limit)
+        return await self._readers.run(lambda c: queries.search(c, room, words, before, limit, size))
 
     async def head(self, room: str) -> Position:
         return await self._readers.run(lambda c: queries.head(c, room))

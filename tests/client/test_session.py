@@ -159,6 +159,7 @@ class OutOfPlace(SessionTestCase):
         m.Done: m.Done(7),
         m.Sent: m.Sent(7, 1, 0),
         m.Page: m.Page(7, LOBBY, m.Position(), (), False),
+        m.Found: m.Found(7, LOBBY, (), 1, False),
         m.Entry: m.Entry("+other", 1, 0, "bob", "", "text", bytes(16), b""),
         m.Members: m.Members(7, LOBBY, ()),
         m.RoomList: m.RoomList(7, ()),

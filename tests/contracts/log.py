@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred, DeferredQueue, ensureDeferred, gatherResults
 from zope.interface.verify import verifyObject
@@ -25,6 +26,7 @@ from encchat.core.interfaces import (
     Unavailable,
     UnknownPosition,
 )
+from encchat.core.words import words_of
 from encchat.messages import GENESIS, Entry, Position
 from encchat.wire import advance, decode_entry, encode
 
@@ -362,6 +364,90 @@ class LogContract:
             _, seen = await hinted.next()
             page = await log.read(ROOM, seen - 1, 5, MUCH)
             self.assertEqual(decode_entry(page.frames[0]).seq, seen)
+
+    # ------------------------------------------------------------------------------------------ search
+
+    async def found(self, log: Any, words: str, before: int = MUCH, limit: int = 100) -> list[int]:
+        """The seqs of what is found for some words, asked for until there is no more."""
+        seqs: list[int] = []
+        while True:
+            findings = await log.search(ROOM, words_of(words), before, limit, MUCH)
+            self.assertLessEqual(len(findings.frames), limit)
+            here = [decode_entry(frame).seq for frame in findings.frames]
+            self.assertEqual(here, sorted(here))
+            self.assertTrue(all(findings.reached <= seq < before for seq in here))
+            seqs = here + seqs
+            if not findings.more:
+                return seqs
+            self.assertLess(findings.reached, before)
+            before = findings.reached
+
+    async def test_search_finds_whole_words(self) -> None:
+        log = self.open_log()
+        bodies = [
+            "The Straße is long",
+            "STRASSE, the long one",
+            "along the strassen",
+            "ﬁne: café\u0301?",
+            "long",
+        ]
+        await log.append([draft(n, body=body.encode()) for n, body in enumerate(bodies, 1)])
+        await log.append([draft(6, kind="me", body=b"is long gone"), draft(7, kind="topic", body=b"long")])
+        await log.append([draft(8, room="+other", body=b"long")])
+        for words, seqs in (
+            ("long", [1, 2, 5, 6]),
+            ("LONG strasse", [1, 2]),
+            ("the straße long", [1, 2]),
+            ("fine", [4]),
+            ("strass", []),
+            ("nowhere", []),
+        ):
+            for limit in (1, 2, 100):
+                self.assertEqual(await self.found(log, words, limit=limit), seqs, words)
+        self.assertEqual(await self.found(log, "long", before=5), [1, 2])
+        self.assertEqual(await self.found(log, "long", before=0), [])
+
+    async def test_search_takes_no_orders(self) -> None:
+        log = self.open_log()
+        await log.append([draft(1, body=b"a AND b OR c NOT d NEAR e")])
+        for words in (
+            '"',
+            "a* OR",
+            'a" OR "b',
+            "NEAR(a b)",
+            "c:a",
+            "^a",
+            "{a b}",
+            "'; DROP TABLE rooms",
+            "\0a",
+        ):
+            await self.found(log, words)
+        self.assertEqual(await self.found(log, 'a" AND b NEAR('), [1])
+        self.assertEqual(await self.found(log, "a NOT f"), [])
+
+    async def test_search_is_bounded(self) -> None:
+        log = self.open_log()
+        await log.append([draft(n, body=b"word " + b"." * 500) for n in range(1, 31)])
+        findings = await log.search(ROOM, words_of("word"), MUCH, 100, 1)
+        self.assertEqual([decode_entry(frame).seq for frame in findings.frames], [30])
+        self.assertEqual((findings.reached, findings.more), (30, True))
+        with patch("encchat.logs.searching.MAX_LOOKS", 7):
+            findings = await log.search(ROOM, words_of("absent"), MUCH, 100, MUCH)
+            self.assertEqual((list(findings.frames), findings.reached, findings.more), ([], 24, True))
+            self.assertEqual(await self.found(log, "word"), list(range(1, 31)))
+        await self.assert_raises(ValueError, log.search(ROOM, words_of("word"), -1, 1, MUCH))
+        await self.assert_raises(ValueError, log.search(ROOM, words_of("word"), 1, 0, MUCH))
+
+    async def test_search_finds_nothing_that_left(self) -> None:
+        log = self.open_log()
+        await log.append([draft(n, body=b"word " + b"." * 500) for n in range(1, 31)])
+        await log.trim(ROOM, 20)
+        self.assertEqual(await self.found(log, "word"), list(range(20, 31)))
+        self.assertEqual(await self.found(log, "word", before=20), [])
+        await log.trim(ROOM, 31)
+        self.assertEqual(await self.found(log, "word"), [])
+        findings = await log.search("+none", words_of("word"), MUCH, 100, MUCH)
+        self.assertEqual((list(findings.frames), findings.more), ([], False))
 
     # ------------------------------------------------------------------------------------------- rooms
 
