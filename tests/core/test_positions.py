@@ -95,8 +95,9 @@ class Retention(SynchronousTestCase):
         self.assertEqual((skipped, seqs), ([27], [28, 29, 30]))
 
     def test_one_who_left_meanwhile_is_told_nothing(self) -> None:
+        bob = self.world.member("bob")
         self.alice.session.congested = True
-        self.alice.ask(text(21, "21"), text(22, "22"))
+        bob.ask(text(21, "21"), text(22, "22"))
         self.log.gates = []
         self.alice.session.drained()
         self.alice.ask(m.Part(9, "+lobby"))
