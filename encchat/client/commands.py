@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 
 from encchat.client import moderating
 from encchat.client.chat import Chat
-from encchat.client.events import Event, History, JoinedRoom
+from encchat.client.events import Event, History, JoinedRoom, SearchFound
 from encchat.client.requests import ActMessage
 from encchat.core.names import parse_name, parse_room
 from encchat.errors import RefusedError, UsageError
@@ -21,6 +21,8 @@ from encchat.text import clean_line
 
 #: Entries that /history shows when it is not told how many.
 HISTORY = 20
+#: Messages that /context shows before the one asked for, and after it.
+CONTEXT = 5
 #: Columns of /help that the usage takes; a longer one pushes its help to the right.
 WIDTH = 30
 
@@ -90,6 +92,8 @@ class Commands:
         self.say = say
         #: The oldest entry that each room has shown, for /history to go on from.
         self._oldest: dict[str, int] = {}
+        #: What each room was last searched for, and how far back that went.
+        self._searched: dict[str, tuple[str, int]] = {}
 
     def typed(self, line: str) -> None:
         """A whole line, or several that were pasted: said, or done.
@@ -123,6 +127,8 @@ class Commands:
         if isinstance(event, JoinedRoom):
             if event.first:
                 self._oldest[event.room] = event.start.seq + 1
+        elif isinstance(event, SearchFound) and event.room in self._searched:
+            self._searched[event.room] = self._searched[event.room][0], event.reached
         elif isinstance(event, History) and event.entries:
             first = event.entries[0].seq
             self._oldest[event.room] = min(first, self._oldest.get(event.room, first))
@@ -166,6 +172,16 @@ class Commands:
     def teach(self, command: str) -> NoReturn:
         """The command is written in another way."""
         raise WrongUse(usage=COMMANDS[command].usage, help=COMMANDS[command].help + ".")
+
+    def search(self, room: str, words: str) -> None:
+        """Search a room for words; for none, go on with the last search there."""
+        self.online()
+        words, before = (words, 0) if words else self._searched.get(room, ("", 0))
+        if not words:
+            raise WrongUse(usage="/search WORDS", help="finds messages that have all the words, whole.")
+        self.chat.session.search(room, words, before)
+        self._searched[room] = words, before
+        self.chat.flush()
 
     def history(self, room: str, count: int) -> None:
         """Ask for entries before those that were shown."""
@@ -241,6 +257,23 @@ def _history(c: Commands, rest: str) -> None:
     c.history(c.current_room(), min(int(rest or HISTORY), 500))
 
 
+def _search(c: Commands, rest: str) -> None:
+    if len(rest) > 200:
+        raise WrongUse(
+            usage="/search WORDS", help="finds messages that have all the words; up to 200 characters."
+        )
+    c.search(c.current_room(), rest)
+
+
+def _context(c: Commands, rest: str) -> None:
+    number = rest.removeprefix("#")
+    if not (number.isascii() and number.isdecimal() and len(number) <= 18):
+        raise WrongUse(usage="/context NUMBER", help="shows what was said around a message that was found.")
+    c.online()
+    c.chat.session.read(c.current_room(), before=int(number) + CONTEXT + 1, limit=2 * CONTEXT + 1)
+    c.chat.flush()
+
+
 def _ignore(c: Commands, rest: str) -> None:
     if not rest:
         names = ", ".join(sorted(c.chat.ignored))
@@ -293,6 +326,8 @@ COMMANDS: dict[str, Command] = {
         Command("topic", "[TEXT]", "show or set the room's topic", _topic),
         Command("me", "ACTION", "say what you do: /me waves", _me),
         Command("history", "[COUNT]", "show older messages", _history),
+        Command("search", "[WORDS]", "find messages with all these words; alone, look further back", _search),
+        Command("context", "NUMBER", "show what was said around a message that was found", _context),
         Command("ignore", "[NAME]", "show nothing of somebody, or again; without a name: whom", _ignore),
         Command("invite", "NAME", "let somebody into this room", moderating.invite),
         Command("kick", "NAME [REASON]", "put somebody out of this room", moderating.kick),

@@ -155,6 +155,8 @@ class PersonConsole:
                 return self._entry_lines(event)
             case e.History(_, room, entries, more):
                 return self._history_lines(room, entries, more)
+            case e.SearchFound():
+                return self._found_lines(event)
             case e.Admitted():
                 return self._admitted(event)
             case e.JoinedRoom():
@@ -206,7 +208,7 @@ class PersonConsole:
         entry = event.entry
         if event.old and entry.seq <= self._hidden_up_to.get(entry.room, 0):
             return []
-        if event.own and self.echoes:
+        if event.own and self.echoes and entry.kind in TALK:
             return []
         if entry.room != self.room and entry.seq > self._read.get(entry.room, 0):
             self.unread[entry.room] = self.unread.get(entry.room, 0) + 1
@@ -236,6 +238,17 @@ class PersonConsole:
         shown = [line for entry in entries for line in self.entry_lines(entry)]
         day = moment(entries[0].time, "%Y-%m-%d")
         return [_note(f"{name} from {day}:"), *shown, _note("as far as there is" if not more else "so far")]
+
+    def _found_lines(self, found: e.SearchFound) -> list[Line]:
+        lines: list[Line] = []
+        for entry in found.entries:
+            first, *others = self.entry_lines(entry)
+            lines += [[("class:note", f"#{entry.seq} {moment(entry.time, '%Y-%m-%d')} "), *first], *others]
+        count = len(found.entries)
+        words = f"{count} found in {clean_line(found.room)}" if count else "nothing found"
+        further = f", back to #{found.reached}: /search looks further back" if found.more else ""
+        around = "; /context NUMBER shows what was said around one" if count else ""
+        return [*lines, _note(words + further + around)]
 
     def entry_lines(self, entry: Entry) -> list[Line]:
         """An entry as it is shown."""

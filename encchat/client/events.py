@@ -103,6 +103,17 @@ class History(Struct, frozen=True):
     more: bool
 
 
+class SearchFound(Struct, frozen=True):
+    """What a search for ``words`` found, in order, from entry ``reached`` on; ``more`` says that there are
+    earlier entries which were not looked at. No chain proves them: the server alone says that they are so."""
+
+    request: int
+    room: str
+    entries: tuple[Entry, ...]
+    reached: int
+    more: bool
+
+
 class Acknowledged(Struct, frozen=True):
     """The server has stored what was sent, as entry ``seq`` at ``time``."""
 
@@ -246,6 +257,7 @@ Event: TypeAlias = (
     | CaughtUp
     | Lost
     | History
+    | SearchFound
     | Acknowledged
     | NotSent
     | Delayed

@@ -138,6 +138,14 @@ def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
             return line("lost", room=clean_line(room), count=count)
         case e.History(_, room, entries, more):
             return line("history", room=clean_line(room), entries=[_entry(x) for x in entries], more=more)
+        case e.SearchFound(_, room, entries, reached, more):
+            return line(
+                "found",
+                room=clean_line(room),
+                entries=[_entry(entry) for entry in entries],
+                reached=reached,
+                more=more,
+            )
         case e.Acknowledged(item, seq, time):
             return line("sent", room=item.room, msgid=item.msgid.hex(), seq=seq, time=time, ref=_given(ref))
         case e.NotSent(item, code, text):

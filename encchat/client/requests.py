@@ -17,7 +17,7 @@ MAX_QUESTIONS = 1000
 ACTS: tuple[type[Struct], ...] = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access)
 #: What is not asked again by itself after a connection was lost.
 QUESTIONS: frozenset[type[Struct]] = frozenset(
-    {m.Read, m.Who, m.Rooms, m.Whois, m.About, m.Link, m.Unlink, *ACTS}
+    {m.Read, m.Search, m.Who, m.Rooms, m.Whois, m.About, m.Link, m.Unlink, *ACTS}
 )
 #: Which message answers which request, if not an Error.
 ANSWERS: dict[type[Struct], type[Struct]] = {
@@ -26,6 +26,7 @@ ANSWERS: dict[type[Struct], type[Struct]] = {
     m.Send: m.Sent,
     m.Topic: m.Sent,
     m.Read: m.Page,
+    m.Search: m.Found,
     m.Who: m.Members,
     m.Rooms: m.RoomList,
     m.Whois: m.Profile,
@@ -39,7 +40,17 @@ ANSWERS: dict[type[Struct], type[Struct]] = {
 ActMessage: TypeAlias = m.Invite | m.Kick | m.Ban | m.Unban | m.Mute | m.Unmute | m.Role | m.Access
 QuestionMessage: TypeAlias = m.About | m.Link | m.Unlink | ActMessage
 RequestMessage: TypeAlias = (
-    m.Join | m.Part | m.Send | m.Topic | m.Read | m.Who | m.Rooms | m.Whois | m.Mark | QuestionMessage
+    m.Join
+    | m.Part
+    | m.Send
+    | m.Topic
+    | m.Read
+    | m.Search
+    | m.Who
+    | m.Rooms
+    | m.Whois
+    | m.Mark
+    | QuestionMessage
 )
 
 

@@ -26,7 +26,7 @@ from encchat.client.pace import Pace
 from encchat.client.requests import ACTS, QuestionMessage, RequestMessage, Requests
 from encchat.client.roomcopy import LogMismatch, RoomCopy, Stage
 from encchat.errors import PeerError, RefusedError
-from encchat.wire import UnknownMessage, decode_server
+from encchat.wire import UnknownMessage, decode_entry, decode_server
 
 #: The versions of the native protocol that we speak.
 VERSIONS = (1,)
@@ -204,6 +204,11 @@ class Session:
         """Read a page of a room that we are in; answered by History."""
         limit = max(1, min(limit, self.limits.page, m.MAX_PAGE))
         return self._ask(m.Read(self._new_id(), room, after, before, limit))
+
+    def search(self, room: str, words: str, before: int = 0, limit: int = 50) -> int:
+        """Search a room that we are in; answered by SearchFound."""
+        limit = max(1, min(limit, self.limits.page, m.MAX_PAGE))
+        return self._ask(m.Search(self._new_id(), room, words, before, limit))
 
     def ask(self, build: Callable[[int], QuestionMessage]) -> int:
         """Make a request of an act, or about a room or the own keys; ``build`` gets its id. Answered by
@@ -391,8 +396,14 @@ class Session:
         return (e.History(message.id, name, entries, message.more),)
 
     def _found(self, message: m.Found) -> Iterable[e.Event]:
-        self._requests.answered(message.id, m.Found)  # nothing asks for it, so this refuses it
-        return ()
+        _, name, _ = self._requests.answered(message.id, m.Found)
+        entries = tuple(map(decode_entry, message.entries))
+        seqs = [entry.seq for entry in entries]
+        if message.room != name or any(entry.room != name for entry in entries):
+            raise PeerError(reason=f"it found entries of {message.room}, where {name} was searched")
+        if seqs != sorted(set(seqs)):
+            raise PeerError(reason=f"what it found in {name} is not in order")
+        return (e.SearchFound(message.id, name, entries, message.reached, message.more),)
 
     def _skipped(self, message: m.Page) -> Iterable[e.Event]:
         room = self.rooms.get(message.room)

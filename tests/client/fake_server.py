@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from encchat import messages as m
+from encchat.core.words import matches, words_of
 from encchat.wire import advance, decode_client, encode
 
 
@@ -152,6 +153,15 @@ class FakeLink:
             more = end < room.head.seq
         page = m.Page(message.id, message.room, room.positions[start], tuple(room.frames[start:end]), more)
         self.answer(page)
+
+    def on_search(self, message: m.Search) -> None:
+        room = self.server.room(message.room)
+        end = min(message.before or room.head.seq + 1, room.head.seq + 1)
+        seqs = [n for n in range(1, end) if matches(room.frames[n - 1], words_of(message.words))]
+        seqs, earlier = seqs[-message.limit :], seqs[: -message.limit]
+        reached = seqs[0] if earlier else 1
+        frames = tuple(room.frames[n - 1] for n in seqs)
+        self.answer(m.Found(message.id, message.room, frames, reached, bool(earlier)))
 
     def on_who(self, message: m.Who) -> None:
         self.answer(m.Members(message.id, message.room, (m.Member(self.name), m.Member("guest-1", True))))

@@ -1,0 +1,56 @@
+"""Searching from the client: what is asked, what is shown, and answers that cannot be."""
+
+from __future__ import annotations
+
+from encchat import messages as m
+from encchat.client import events as e
+from encchat.errors import UsageError
+from tests.client.test_console import LOBBY, ConsoleTestCase
+from tests.client.test_session import SessionTestCase
+
+
+class Shown(ConsoleTestCase):
+    def test_search(self) -> None:
+        for number in range(70):
+            self.world.server.say(LOBBY, f"tea {number}")
+        self.world.server.say(LOBBY, "coffee \x1b[1m")
+        self.start(history=0)
+        self.assertEqual(
+            self.type("/search Coffee"),
+            "#71 2026-01-01 12:34 bob: coffee \n"
+            "-- 1 found in +lobby; /context NUMBER shows what was said around one",
+        )
+        self.assertEqual(self.type("/search beer"), "-- nothing found")
+        self.assertIn("50 found in +lobby, back to #21: /search looks further", self.type("/search tea"))
+        self.assertIn("-- 20 found", self.type("/search"))
+        self.assertEqual(self.type("/context #12").count("bob: tea"), 11)
+        for wrong in ("x", "", "-1", "1" * 40):
+            self.assertRaises(UsageError, self.screen.commands.typed, f"/context {wrong}")
+        self.assertRaises(UsageError, self.screen.commands.typed, "/search " + "x" * 201)
+
+    def test_search_for_nothing(self) -> None:
+        self.start()
+        self.assertRaises(UsageError, self.screen.commands.typed, "/search")
+
+
+class Answers(SessionTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.server.say(LOBBY, "tea")
+        self.server.say(LOBBY, "tea again")
+        self.server.say("+other", "tea")
+        self.enter()
+        self.frames = tuple(self.server.room(LOBBY).frames)
+
+    def test_found(self) -> None:
+        id = self.session.search(LOBBY, "tea")
+        (event,) = self.run_until_quiet()
+        assert isinstance(event, e.SearchFound)
+        self.assertEqual((event.request, [entry.seq for entry in event.entries]), (id, [1, 2]))
+
+    def test_not_in_order(self) -> None:
+        self.breaks(m.Found(self.session.search(LOBBY, "tea"), LOBBY, self.frames[::-1], 1, False))
+
+    def test_of_another_room(self) -> None:
+        other = tuple(self.server.room("+other").frames)
+        self.breaks(m.Found(self.session.search(LOBBY, "tea"), LOBBY, other, 1, False))
