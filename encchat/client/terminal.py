@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from prompt_toolkit import PromptSession, print_formatted_text
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.shortcuts import CompleteStyle
@@ -74,7 +79,8 @@ class Terminal(PersonConsole):
             self._draw()
 
     async def converse(self) -> None:
-        """Prompt until the user leaves."""
+        """One prompt from here to the end. (Were there one for each line, what is typed between two of
+        them would be echoed anywhere, and C-d be lost.)"""
         await self.chat.when(lambda: self.ready)
         session: PromptSession[str] = PromptSession(
             lambda: [("class:room", f"{clean_line(self.room or 'no room')}"), ("", "> ")],
@@ -85,20 +91,18 @@ class Terminal(PersonConsole):
             completer=Words(self),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
-            key_bindings=_keys(),
+            key_bindings=self._keys(),
             history=InMemoryHistory(),
+            input=RawInput(sys.stdin),
         )
         self._session = session
-        while True:
-            prompt = asyncio.ensure_future(session.prompt_async(handle_sigint=False))
-            try:
-                text = await Deferred.fromFuture(prompt)
-            except EOFError:
-                return
-            except Interrupted:
-                self.finish(INTERRUPTED)
-                return
-            self.typed(text)
+        prompt = asyncio.ensure_future(session.prompt_async(handle_sigint=False))
+        try:
+            await Deferred.fromFuture(prompt)
+        except EOFError:
+            return
+        except Interrupted:
+            self.finish(INTERRUPTED)
 
     def show(self, lines: Sequence[Line]) -> None:
         """Draw lines above the prompt, soon."""
@@ -121,6 +125,28 @@ class Terminal(PersonConsole):
             print_formatted_text(text, end="", style=STYLE, color_depth=self._depth)
             self.seen(self.chat.reached(self.chat.session.rooms))
 
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
+        def _(event: KeyPressEvent) -> None:
+            """Say it, or do it."""
+            buffer = event.current_buffer
+            text = buffer.text
+            buffer.append_to_history()
+            buffer.reset()
+            self.typed(text)
+
+        @keys.add("c-c")
+        def _(event: KeyPressEvent) -> None:
+            """Clear the line; on an empty one, leave."""
+            if event.current_buffer.text:
+                event.current_buffer.reset()
+            else:
+                event.app.exit(exception=Interrupted(), style="class:aborting")
+
+        return keys
+
     def _status(self) -> FormattedText:
         """The line at the bottom: room, who is there, the link, what waits, what is unread elsewhere."""
         room = self.chat.session.rooms.get(self.room or "")
@@ -132,6 +158,15 @@ class Terminal(PersonConsole):
             parts.append(f"{self.chat.unacknowledged} waiting to be sent")
         parts += [f"{clean_line(name)} {count} unread" for name, count in self.unread.items()]
         return FormattedText([("", " " + " · ".join(parts))])
+
+
+class RawInput(Vt100Input):
+    """Keys that are pressed while lines are drawn above the prompt wait, as at any other time; they would
+    be echoed in the midst of the lines if the terminal were cooked meanwhile."""
+
+    def cooked_mode(self) -> AbstractContextManager[None]:
+        """Nothing that draws here needs it."""
+        return nullcontext()
 
 
 class Words(Completer):
@@ -156,17 +191,3 @@ class Words(Completer):
         room = session.rooms.get(self._terminal.room or "")
         names = sorted(map(clean_line, room.members)) if room is not None and word else []
         return [*session.rooms, *(f"{name}: " if first else f"{name} " for name in names)]
-
-
-def _keys() -> KeyBindings:
-    keys = KeyBindings()
-
-    @keys.add("c-c")
-    def _(event: KeyPressEvent) -> None:
-        """Clear the line; on an empty one, leave."""
-        if event.current_buffer.text:
-            event.current_buffer.reset()
-        else:
-            event.app.exit(exception=Interrupted(), style="class:aborting")
-
-    return keys
