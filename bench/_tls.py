@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,7 +37,7 @@ class Service:
     def __init__(self, *, crl: bool = True) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="encchat-bench-")
         self.certs = Path(self._home.name) / "certs"
-        make_certificates(self.certs, crl=crl)
+        self.signer = make_certificates(self.certs, crl=crl)
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(self.certs)],
             cwd=ROOT,
@@ -102,8 +103,8 @@ class Service:
         return connection
 
 
-def make_certificates(directory: Path, *, crl: bool) -> None:
-    """What `encchat-admin ca init`, `ca server 127.0.0.1` and `ca user alice` make."""
+def make_certificates(directory: Path, *, crl: bool) -> build.Signer:
+    """What `encchat-admin ca init`, `ca server 127.0.0.1` and `ca user alice` make; who signed it."""
     now = datetime.now(UTC)
     directory.mkdir(mode=0o700)
     change = authority.found("Bench CA", now)
@@ -122,6 +123,7 @@ def make_certificates(directory: Path, *, crl: bool) -> None:
     if crl:
         revoked = build.revocation_list((), 1, signer, now)
         (directory / "crl.pem").write_bytes(revoked.public_bytes(Encoding.PEM))
+    return signer
 
 
 def serve(certs: str) -> None:
@@ -139,6 +141,7 @@ def serve(certs: str) -> None:
     cipher = server(Place(Path(certs), "", {"certs": certs}))
     cipher.prepare()
     cipher.start(reactor)
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(cipher.reload))
     factory = cipher.wrap(Factory.forProtocol(Quiet))
     port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=512)
     sys.stdout.write(json.dumps({"port": port.getHost().port}) + "\n")
