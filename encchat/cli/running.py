@@ -44,7 +44,9 @@ class Runner:
         :raises EncchatError: ``main`` did, or something was not foreseen.
         """
         globalLogBeginner.beginLoggingTo([self], discardBuffer=True, redirectStandardIO=False)
-        handlers = {number: signal.signal(number, self._signal) for number in SIGNALS}
+        # What the caller has us ignore (nohup, a shell's background job) stays ignored.
+        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        handlers = {number: signal.signal(number, self._signal) for number in heeded}
         self._reactor.callWhenRunning(self._start, main)
         try:
             self._reactor.run(installSignalHandlers=False)
