@@ -29,6 +29,7 @@ from encchat.client.pipe import Manner, Pipe
 from encchat.client.profile import choose_name, open_profile
 from encchat.client.sending import Sending
 from encchat.client.session import VERSIONS
+from encchat.client.show import count
 from encchat.client.store import Store
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
@@ -180,7 +181,7 @@ class Program:
         console = self._console(reactor, chat)
         waiting = chat.start(console, link)
         if waiting:
-            console.warn(f"{waiting} messages of an earlier run wait to be sent")
+            console.warn(f"{count(waiting, 'message', 'messages')} of an earlier run to be sent")
         outcome: list[int] = []
 
         async def talk() -> None:

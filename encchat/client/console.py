@@ -18,7 +18,7 @@ from encchat.client.chat import Chat
 from encchat.client.commands import HISTORY, Commands
 from encchat.client.ending import race
 from encchat.client.lines import pieces
-from encchat.client.show import answer_lines, body_lines, moment, status_line
+from encchat.client.show import answer_lines, body_lines, count, moment, status_line
 from encchat.core.plain import TALK, happening_line, shown_name
 from encchat.errors import EncchatError, RefusedError
 from encchat.messages import Entry, Position
@@ -90,7 +90,8 @@ class PersonConsole:
         if self.connected:
             await race(self.clock, self.chat.when(lambda: not self.chat.unacknowledged), self._last_moment())
         if self.chat.unacknowledged:
-            self.note(f"{self.chat.unacknowledged} messages are kept, and sent when you come back")
+            left = count(self.chat.unacknowledged, "message is", "messages are")
+            self.note(f"{left} kept, and sent when you come back")
         return code[0] if code else 0
 
     def _last_moment(self) -> Deferred[None]:

@@ -63,7 +63,7 @@ def status_line(event: e.Event) -> str | None:
         case e.Unlinked():
             return "the key was taken from your name"
         case e.Lost():
-            gone = _count(event.count, "entry", "entries")
+            gone = count(event.count, "entry", "entries")
             return f"{gone} of {clean_line(event.room)} left the server's log unread"
         case e.NotSent():
             return f"not sent to {clean_line(event.item.room)}: {_said(event)}"
@@ -102,7 +102,7 @@ def answer_lines(event: e.Event) -> list[str]:
 def room_lines(rooms: Iterable[RoomInfo]) -> list[str]:
     """A list of rooms."""
     return [
-        f"{clean_line(info.room)}: {info.members} here, {_count(info.entries, 'entry', 'entries')}"
+        f"{clean_line(info.room)}: {info.members} here, {count(info.entries, 'entry', 'entries')}"
         + (", private" if info.private else "")
         + (f", {clean_line(info.topic, 200)}" if info.topic else "")
         for info in rooms
@@ -185,14 +185,15 @@ def _joined(event: e.JoinedRoom) -> str:
         here += f"; topic: {clean_line(event.topic, 200)}"
     if not event.first:
         here = f"back in {clean_line(event.room)}"
-    return here + (f"; {_count(missed, 'entry', 'entries')} from before" if missed else "")
+    return here + (f"; {count(missed, 'entry', 'entries')} from before" if missed else "")
 
 
 def _said(event: e.NotJoined | e.NotSent | e.Delayed | e.RequestFailed | e.ServerComplains) -> str:
     return clean_line(event.text, 1000) or clean_line(event.code)
 
 
-def _count(number: int, one: str, many: str) -> str:
+def count(number: int, one: str, many: str) -> str:
+    """A number and what is counted: ``1 entry``, ``1,000 entries``."""
     return f"{number:,} {one if number == 1 else many}"
 
 

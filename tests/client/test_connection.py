@@ -14,6 +14,7 @@ from encchat.client.connection import GONE_AFTER, PING_AFTER, WELCOME_DEADLINE, 
 from encchat.client.link import FIRST_WAIT, LONGEST_WAIT, Disconnected, GaveUp, NoConnection, Patience
 from encchat.client.roomcopy import LogMismatch
 from encchat.client.session import Refused
+from encchat.client.store import StoreFailed
 from encchat.client.trust import ServerKeyChanged
 from encchat.errors import PeerError
 from encchat.wire import encode
@@ -82,6 +83,27 @@ class Beginning(WorldTestCase):
         assert isinstance(self.world.failure, Refused)
         self.assertEqual((self.world.failure.reason, self.world.failure.exit_code), ("name-taken", 77))
         self.no_timers()
+
+    def test_a_key_that_cannot_be_written_down(self) -> None:
+        self.world.store._database.execute("PRAGMA query_only = ON")
+        self.start()
+        self.assertIsInstance(self.world.failure, StoreFailed)
+        self.assertEqual(self.world.transport.written, 0)
+        self.no_timers()
+
+    def test_a_server_that_an_authority_vouches_for_may_have_a_new_key(self) -> None:
+        self.world.shown.vouched = True
+        self.start()
+        self.world.chat.mark(self.world.chat.reached([LOBBY]))
+        self.world.link.abort()
+        self.world.settle()
+        self.world.chat.stop()
+        self.world.new_run()
+        self.world.shown.fingerprint = "SHA256:" + "B" * 42 + "A"
+        self.world.server.say(LOBBY, "missed")
+        self.console = Listener()
+        self.start()
+        self.assertEqual(self.console.texts, ["missed"])
 
     def test_another_key(self) -> None:
         self.start()

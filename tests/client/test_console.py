@@ -350,7 +350,7 @@ class Ending(ConsoleTestCase):
         self.assertIsNone(self.code)
         self.world.later(3)
         self.assertEqual(self.code, 0)
-        self.assertEqual(self.screen.lines[-1], "-- 1 messages are kept, and sent when you come back")
+        self.assertEqual(self.screen.lines[-1], "-- 1 message is kept, and sent when you come back")
 
     def test_a_first_room_that_cannot_be_joined(self) -> None:
         self.world.server.refuse[m.Join] = ("invite-only", 0)
