@@ -174,10 +174,12 @@ class Hub:
         return self._rooms.get(name)
 
     @asynccontextmanager
-    async def visiting(self, name: str, creator: Name | None = None) -> AsyncIterator[Room]:
-        """The room of this name, loaded, and kept meanwhile. Where there is none, ``creator`` makes it.
+    async def visiting(self, name: str, founder: Session | None = None) -> AsyncIterator[Room]:
+        """The room of this name, loaded, and kept meanwhile. Where there is none, ``founder`` makes it, at
+        the price of an act, as what is recorded of a room stays.
 
-        :raises NoSuchRoom: there is none, and no creator.
+        :raises NoSuchRoom: there is none, and no founder.
+        :raises RateLimited: the founder has made too many of late.
         :raises Unavailable: what is known of it cannot be read now.
         """
         room = self._rooms.get(name)
@@ -187,7 +189,7 @@ class Hub:
             if not room.loaded:
                 async with room.lock:
                     if not room.loaded:
-                        await self._load(room, creator)
+                        await self._load(room, founder)
             yield room
 
     @contextmanager
@@ -206,13 +208,16 @@ class Hub:
         if room.deserted:
             self.turn.soon(lambda: self.release(room))
 
-    async def _load(self, room: Room, creator: Name | None) -> None:
+    async def _load(self, room: Room, founder: Session | None) -> None:
         record = await self.directory.room(room.name)
         if record is None:
-            if creator is None:
+            if founder is None:
                 raise NoSuchRoom(room=room.name)
-            roles = {} if room.name == LOBBY else {creator.key: Rank.OWNER}
-            fresh = RoomRecord(self.milliseconds(), creator.shown, roles=roles)
+            roles: dict[str, Rank] = {}
+            if room.name != LOBBY:
+                founder.take_act()
+                roles[founder.name.key] = Rank.OWNER
+            fresh = RoomRecord(self.milliseconds(), founder.name.shown, roles=roles)
             record = await self.directory.create_room(room.name, fresh)
         room.announced = max(room.announced, (await self.log.head(room.name)).seq)
         await acts.load(self, room, record)

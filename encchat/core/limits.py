@@ -28,6 +28,10 @@ class TokenBucket:
             self._level -= 1
         return wait
 
+    def spend(self, tokens: float) -> None:
+        """Take ``tokens``, also those that are still to come."""
+        self._level -= tokens
+
     def wait(self, now: float) -> float:
         """The seconds until there is a token; 0 when there is one. Takes none."""
         if not self.rate:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 REQUEST_RATE, REQUEST_BURST = 20, 100
 #: Acts of moderation, and codes for devices: a second, and at once.
 ACT_RATE, ACT_BURST = 2, 20
+#: Bytes of a page that cost as much of that rate as another request.
+REQUEST_BYTES = 16 * 1024
 #: Messages that wait behind a request before the peer is no longer read.
 MAX_WAITING = 200
 #: Seconds of silence until we ask, and until we give up.
@@ -244,6 +246,11 @@ class Session:
         :raises RateLimited: there is none left just now.
         """
         self._take(self._acts)
+
+    def charge(self, size: int) -> None:
+        """Count an answer of ``size`` bytes as more than one request, as protecting it costs time: the next
+        ones wait for it."""
+        self._requests.spend(size / REQUEST_BYTES)
 
     def seconds_to_send(self) -> float:
         """How long until the peer's rate allows another send; 0 for now."""

@@ -142,6 +142,12 @@ class Buckets(SynchronousTestCase):
         self.assertEqual([bucket.take(100.0) for _ in range(3)], [0.0, 0.0, 0.0])
         self.assertGreater(bucket.take(100.0), 0)
 
+    def test_spent_in_advance(self) -> None:
+        bucket = TokenBucket(10, 5, 0.0)
+        bucket.spend(9)
+        self.assertAlmostEqual(bucket.take(0.0), 0.5)
+        self.assertEqual(bucket.take(0.5), 0.0)
+
     def test_no_rate(self) -> None:
         bucket = TokenBucket(0, 0, 0.0)
         self.assertEqual({bucket.take(0.0) for _ in range(100)}, {0.0})

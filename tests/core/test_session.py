@@ -276,6 +276,25 @@ class Rooms(SynchronousTestCase):
         self.assertEqual({a.code for a in refused}, {"rate-limited"})
         self.assertTrue(all(a.wait > 0 for a in refused))
 
+    def test_rooms_are_made_slowly(self) -> None:
+        world = World()
+        alice = world.named("alice")
+        answers = alice.ask(*[m.Join(i, f"+r{i}") for i in range(50)])
+        made = [a for a in answers if type(a) is m.Joined]
+        self.assertEqual(len(made), 20)
+        self.assertEqual({a.code for a in answers if type(a) is m.Error}, {"rate-limited"})
+        bob = world.named("bob")
+        self.assertEqual(len([a for a in bob.ask(m.Rooms(1))[0].rooms if a.room != "+lobby"]), 20)
+
+    def test_pages_cost_what_they_weigh(self) -> None:
+        world = World(limits=m.Limits(rate=20, burst=60))
+        alice = world.member("alice")
+        alice.ask(*[m.Send(n, "+lobby", msgid(n), "text", b"x" * 60_000) for n in range(4)])
+        answers = alice.ask(*[m.Read(n, "+lobby") for n in range(100)])
+        pages = [a for a in answers if type(a) is m.Page]
+        self.assertLess(len(pages), 15)
+        self.assertGreater(len(pages), 8)
+
     def test_a_deserted_room_is_forgotten_and_comes_back(self) -> None:
         world = World()
         alice = world.member("alice", "+tea")
