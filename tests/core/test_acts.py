@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
+from encchat.core import operator
+from encchat.core.directory import Directory
 from encchat.core.interfaces import Unavailable
 from encchat.logs.memory import MemoryLog
+from tests.core.test_directory import run
 from tests.core.test_moderation import TEA, ban, entries, invite, kick, mute, number, role, unban, world_of
 from tests.core.world import LOG_ID, Peer, World, text
 
@@ -113,6 +117,7 @@ class Faults(SynchronousTestCase):
         for again in (self.restart, self.tick, self.another_act):
             for case in self.failures(ban("bob")):
                 again()
+                self.assertIsNone(run(Directory(self.log).room(TEA)).pending, (case, again))
                 banned = not self.is_in(self.bob)
                 self.assertEqual("ban" in [k for _, k, _ in entries(self.world)], banned, (case, again))
 
@@ -156,6 +161,29 @@ class Faults(SynchronousTestCase):
                 if ("mona", make.__name__) in kinds:
                     behind = kinds[kinds.index(("mona", make.__name__)) :]
                     self.assertNotIn(("bob", "text"), behind, case)
+
+    def test_a_name_that_is_given_another(self) -> None:
+        """What a rename makes of a room is known there too, however it was cut off."""
+        for late in (False, True):
+            for at in range(1, 20):
+                self.begin()
+                self.log.at, self.log.late = at, late
+                self.world.turn.spawn(self.rename(), None)
+                self.world.turn.end()
+                reached = self.log.at <= 0
+                self.log.repair()
+                if not reached:
+                    break
+                self.tick()
+                room = self.world.hub.present_room(TEA)
+                assert room is not None
+                self.assertEqual(room.record, run(Directory(self.log).room(TEA)), (late, at))
+            else:
+                self.fail("the rename never ends")
+
+    async def rename(self) -> None:
+        with contextlib.suppress(Unavailable):
+            await operator.rename(self.world.hub, "mona", "lisa", operator.Actor())
 
     def test_a_room_that_cannot_be_read_lets_nobody_in(self) -> None:
         self.begin()
