@@ -74,7 +74,7 @@ async def join(session: Session, message: m.Join) -> None:
     limit = hub.settings.max_rooms
     if len(session.rooms()) >= limit and not session.is_in(name):
         raise TooManyRooms(limit=limit)
-    async with hub.visiting(name, session.name) as room:
+    async with hub.visiting(name, session) as room:
         room.check_entry(session.person)
         start = await _start(session, name, message)
         head = await hub.log.head(name)
@@ -158,6 +158,7 @@ async def read(session: Session, message: m.Read) -> None:
         found = await read_from(log, room, message.after, limit, PAGE_BYTES)
     if session not in place:  # put out meanwhile
         raise NotInRoom(room=room)
+    session.charge(sum(map(len, found.frames)))
     session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
 
 
