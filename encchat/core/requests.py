@@ -172,6 +172,7 @@ async def search(session: Session, message: m.Search) -> None:
     found = await session.hub.log.search(room, words, before, limit, PAGE_BYTES)
     if session not in place:  # put out meanwhile
         raise NotInRoom(room=room)
+    session.charge(sum(map(len, found.frames)))
     session.answer(m.Found(message.id, room, tuple(found.frames), found.reached, found.more))
 
 
