@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 VERSION = 1
 #: Bytes of entries in one Page; under the payload limit with room to spare for an entry of full size.
 PAGE_BYTES = 128 * 1024
+#: What one search is charged as, whatever it finds: it looks through thousands of entries.
+SEARCH_BYTES = 320 * 1024
 #: The kinds of entry that a client may send to an open room.
 KINDS = frozenset({"text", "me"})
 
@@ -172,7 +174,7 @@ async def search(session: Session, message: m.Search) -> None:
     found = await session.hub.log.search(room, words, before, limit, PAGE_BYTES)
     if session not in place:  # put out meanwhile
         raise NotInRoom(room=room)
-    session.charge(sum(map(len, found.frames)))
+    session.charge(SEARCH_BYTES)
     session.answer(m.Found(message.id, room, tuple(found.frames), found.reached, found.more))
 
 
