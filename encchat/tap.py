@@ -18,8 +18,11 @@ from encchat.errors import ConfigError, EncchatError, UsageError
 from encchat.logs.memory import MemoryLog
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.messages import Limits
+from encchat.server import audit, control
+from encchat.server.audit import AuditLog
 from encchat.server.caps import Caps
 from encchat.server.config import Config, load
+from encchat.server.control import Control
 from encchat.server.retention import Keep
 from encchat.server.service import ChatService, Listener
 from encchat.server.turn import ReactorTurn
@@ -70,6 +73,7 @@ class Options(usage.Options):
         super().__init__()
         self["cipher"] = []
         self["port"] = []
+        self["admin"] = []
         self.config = Config()
 
     def opt_cipher(self, description: str) -> None:
@@ -79,6 +83,10 @@ class Options(usage.Options):
     def opt_port(self, endpoint: str) -> None:
         """where to listen: an endpoint string [default: tcp:9999:interface=127.0.0.1]"""
         self["port"].append(endpoint)
+
+    def opt_admin(self, fingerprint: str) -> None:
+        """fingerprint of an admin's key, SHA256:..., as encchat-client prints it; several times for more"""
+        self["admin"].append(fingerprint)
 
     def opt_help_ciphers(self) -> None:
         """list the ciphers with their arguments, and exit"""
@@ -103,7 +111,7 @@ class Options(usage.Options):
     def _configured(self) -> Config:
         options = dict(load(Path(self["config"]))) if self["config"] else {}
         flags = {key.replace("-", "_"): value for key, value in self.items() if key != "config"}
-        for name in ("cipher", "port"):
+        for name in ("cipher", "port", "admin"):
             flags[name] = tuple(flags[name])
         options.update({name: value for name, value in flags.items() if value})
         # 0 says something here, and so wins over the file; it is not the flag that was left out.
@@ -142,6 +150,7 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
         limits=Limits(rate=config.rate, burst=config.burst),
         policy=config.policy(),
         max_sessions=config.max_connections,
+        admins=frozenset(config.admin),
     )
 
     def make_hub() -> Hub:
@@ -150,7 +159,10 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
 
     caps = Caps(config.max_connections + 100, config.max_half_open)
     keep = Keep(config.retain_days, config.retain_entries)
-    return ChatService(reactor, make_hub, caps, listeners, config.policy, _give_up, config.announce, keep)
+    companions = (AuditLog(data / audit.FILE, reactor), Control(data / control.FILE, reactor))
+    return ChatService(
+        reactor, make_hub, caps, listeners, config.policy, _give_up, config.announce, keep, companions
+    )
 
 
 def _open_log(config: Config, data: Path, reactor: Any) -> SqliteLog:

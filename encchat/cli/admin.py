@@ -23,6 +23,13 @@ COMMANDS = {
     "log": ("encchat.cli.log", "log", "The messages: verify, export and count them."),
     "backup": ("encchat.cli.log", "backup", "Copy the messages to a file, while the service runs."),
     "restore": ("encchat.cli.log", "restore", "Put a backup in place, while the service does not run."),
+    "users": ("encchat.cli.control", "users", "Who is in."),
+    "rooms": ("encchat.cli.control", "rooms", "Which rooms there are."),
+    "kick": ("encchat.cli.control", "kick", "Close somebody's sessions."),
+    "ban": ("encchat.cli.control", "ban", "Keep somebody out of the server."),
+    "unban": ("encchat.cli.control", "unban", "Let somebody in again."),
+    "rename": ("encchat.cli.control", "rename", "Give somebody another name."),
+    "announce": ("encchat.cli.control", "announce", "Say something to everybody who is in."),
 }
 
 

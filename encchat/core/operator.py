@@ -16,7 +16,7 @@ from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
 from encchat.core.names import is_guest, parse_name
 from encchat.core.refusals import Certified, NoSuchName, NotAnAdmin, TooManyListed
-from encchat.core.rules import MAX_LISTED, Person, Restraint, released, restrained
+from encchat.core.rules import MAX_LISTED, Person, Rank, Restraint, released, restrained
 from encchat.errors import RefusedError
 from encchat.text import clean_line
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Who acts through the control socket: no name that anybody can have.
 OPERATOR = "the operator"
+#: Rooms that are told at most.
+MAX_ROOMS = 10_000
 #: Rooms that are read at a time when all are gone through.
 ROOMS_AT_A_TIME = 500
 
@@ -48,6 +50,46 @@ class Actor:
 
     name: str = OPERATOR
     key: str = ""
+
+
+def users(hub: Hub) -> list[dict[str, object]]:
+    """Every session that is in."""
+    return [
+        {
+            "name": session.name.shown,
+            "device": session.device,
+            "key": session.identity.fingerprint,
+            "cipher": session.identity.cipher,
+            "classic": session.classic,
+            "admin": session.person.admin,
+            "since": session.since,
+            "rooms": [room.name for room in session.rooms()],
+        }
+        for session in sorted(hub.sessions, key=lambda s: (s.name.key, s.since))
+    ]
+
+
+async def rooms(hub: Hub) -> list[dict[str, object]]:
+    """Every room, private ones too, up to ``MAX_ROOMS`` by name."""
+    found: list[dict[str, object]] = []
+    after = ""
+    while len(found) < MAX_ROOMS and (page := await hub.directory.rooms(ROOMS_AT_A_TIME, after)):
+        for name, record in page.items():
+            present = hub.present_room(name)
+            owners = [who for who, rank in record.roles.items() if rank is Rank.OWNER]
+            found.append(
+                {
+                    "room": name,
+                    "access": record.access,
+                    "owners": owners,
+                    "topic": record.topic,
+                    "members": len(present.members()) if present else 0,
+                    "bans": len(record.bans),
+                    "since": record.created,
+                }
+            )
+            after = name
+    return found
 
 
 def announce(hub: Hub, text: str, actor: Actor) -> int:

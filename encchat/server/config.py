@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from encchat.core.admission import Policy, parse_members
+from encchat.core.identity import is_fingerprint
 from encchat.errors import ConfigError, UsageError
 from encchat.messages import DEFAULT_PORT
 
@@ -34,6 +35,7 @@ class Config:
     max_connections: int = 10_000
     max_half_open: int = 10
     announce: bool = False
+    admin: tuple[str, ...] = ()
     retain_days: int = 0
     retain_entries: int = 0
 
@@ -75,6 +77,12 @@ class Config:
             raise UsageError(reason=f"--log is 'sqlite' or 'memory', not {self.log!r}")
         if self.durability not in ("full", "relaxed"):
             raise UsageError(reason=f"--durability is 'full' or 'relaxed', not {self.durability!r}")
+        for fingerprint in self.admin:
+            if not is_fingerprint(fingerprint):
+                raise UsageError(
+                    reason=f"--admin {fingerprint!r} is no fingerprint: write SHA256:..., as encchat-client "
+                    "prints it"
+                )
         if len(self.motd) > MAX_MOTD:
             raise UsageError(reason=f"--motd has {len(self.motd)} characters, more than {MAX_MOTD}")
         for name, least in (

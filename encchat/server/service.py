@@ -60,6 +60,13 @@ class Listener:
     cipher: Cipher
 
 
+class Companion(Protocol):
+    """What runs beside the hub: the audit log, the control socket."""
+
+    def start(self, hub: Hub) -> None: ...
+    async def stop(self) -> None: ...
+
+
 class ChatService(Service):
     """A twistd service. It stops within 5 seconds: everybody is told, and what was sent is stored."""
 
@@ -75,6 +82,7 @@ class ChatService(Service):
         give_up: Callable[[EncchatError], None],
         announce: bool = False,
         keep: Keep = Keep(),  # noqa: B008 -- frozen
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._reactor = reactor
         self._make_hub = make_hub
@@ -86,6 +94,7 @@ class ChatService(Service):
         self._give_up = give_up
         self._announce = announce
         self._keep = keep
+        self._companions = companions
         self._retention: Retention | None = None
         self._failed: list[CannotListen] = []
         self._opened_first: list[tuple[IListeningPort, Listener]] = []
@@ -117,6 +126,8 @@ class ChatService(Service):
             return
         for factory in self._factories:
             factory.hub = hub
+        for companion in self._companions:
+            companion.start(hub)
         for listener in self._listeners:
             listener.cipher.start(self._reactor)
         self._tick = LoopingCall(hub.tick)
@@ -143,6 +154,8 @@ class ChatService(Service):
             waited += 0.05
         for listener in self._listeners:
             listener.cipher.stop()
+        for companion in self._companions:
+            await companion.stop()
         await hub.log.close()
 
     def stopService(self) -> Deferred[None]:

@@ -8,6 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from encchat.errors import ConfigError, UsageError
 from encchat.server.config import DEFAULT_ENDPOINT, Config, load
+from tests.core.world import identity
 
 
 class Listeners(TestCase):
@@ -36,6 +37,7 @@ class Checks(TestCase):
         config = Config()
         self.assertIs(config.check(), config)
         Config(access="members", members="file").check()
+        Config(admin=(identity("root").fingerprint, identity("other").fingerprint)).check()
 
     def test_mistakes(self) -> None:
         for config, word in (
@@ -45,6 +47,7 @@ class Checks(TestCase):
             (Config(log="paper"), "--log"),
             (Config(durability="some"), "--durability"),
             (Config(motd="x" * 5000), "--motd"),
+            (Config(admin=("SHA256:short",)), "--admin"),
             (Config(rate=-1), "--rate"),
             (Config(burst=0), "--burst"),
             (Config(retain_days=-1), "--retain-days"),
