@@ -55,7 +55,7 @@ class Disconnected(LinkError):
 
 
 class GaveUp(LinkError):
-    """{address} could not be reached again within {seconds:g} seconds: {reason}."""
+    """{address} could not be reached again within {seconds:g} seconds. {reason}"""
 
 
 @dataclass(frozen=True, slots=True)
