@@ -20,6 +20,9 @@ from encchat.pki.profiles import fingerprint_of
 from tests.ciphers.tls.authority import DAY, NOW, Authority, write_crl, write_set
 from tests.ciphers.tls.rig import RawPeer, TlsCase, place, raw_context
 
+#: How often the files are read again while connections talk; bench/reload.py does it to a process.
+RELOADS = 1000 if os.environ.get("ENCCHAT_SOAK") else 50
+
 
 class ReloadCase(TlsCase):
     """A server, and somebody who is connected."""
@@ -194,7 +197,7 @@ class HangupTests(ReloadCase):
         peers = [self.connected() for _ in range(5)]
         contexts: list[weakref.ref[SSL.Context]] = []
         descriptors = len(os.listdir("/proc/self/fd"))
-        for number in range(50):
+        for number in range(RELOADS):
             if number % 10 == 0:
                 self.authority.server().write(self.home, "server")
             self.cipher.reload()
