@@ -141,6 +141,7 @@ class ModerationTestCase(SynchronousTestCase):
             topic("ghost"),
             m.Read(number(), TEA),
             m.Read(number(), TEA, 0, 99),
+            m.Search(number(), TEA, "secret"),
             m.Who(number(), TEA),
             m.About(number(), TEA),
             m.Mark(number(), TEA, 1),
@@ -602,13 +603,17 @@ class Moments(ModerationTestCase):
             self.assertEqual([e for e in entries(self.world)[at:] if e[0] == "bob"], [], make)
 
     def test_a_page_on_its_way_is_not_given_to_the_banned(self) -> None:
-        self.log.gates = []
-        self.bob.send(m.Read(1, TEA))
-        reading, self.log.gates = self.log.gates, None
-        self.done(self.mona, ban("bob"))
-        self.log.gates = reading
-        self.through()
-        self.assertEqual([type(n) for n in self.bob.news()], [m.Removed, m.Error])
+        asked = (m.Read(1, TEA), m.Read(1, TEA, 0, 99), m.Search(1, TEA, "ghost"))
+        for message in asked:
+            self.setUp()
+            self.log.gates = []
+            self.bob.send(message)
+            reading, self.log.gates = self.log.gates, None
+            self.assertTrue(reading)
+            self.done(self.mona, ban("bob"))
+            self.log.gates = reading
+            self.through()
+            self.assertEqual([type(n) for n in self.bob.news()], [m.Removed, m.Error], message)
 
     def test_catching_up_ends_with_the_ban(self) -> None:
         self.bob.session.congested = True

@@ -149,6 +149,16 @@ class LateLog(GatedLog):
         await self._gate()
         return found
 
+    async def read_back(self, room: str, before: int, limit: int, size: int) -> Any:
+        found = await super().read_back(room, before, limit, size)
+        await self._gate()
+        return found
+
+    async def search(self, room: str, words: Any, before: int, limit: int, size: int) -> Any:
+        found = await super().search(room, words, before, limit, size)
+        await self._gate()
+        return found
+
     async def get(self, kind: str, key: str) -> Any:
         found = await super().get(kind, key)
         await self._gate()
