@@ -48,6 +48,8 @@ class Running(TestCase):
     def setUp(self) -> None:
         self.patch(running.globalLogBeginner, "beginLoggingTo", lambda *_, **__: None)
         self.waiting: Deferred[int] = Deferred()
+        for number in running.SIGNALS:  # the tests themselves may have been told to ignore them (nohup)
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))
 
     def run_with(self, main: Callable[[], Coroutine[Any, Any, int]], *steps: Callable[[], object]) -> int:
         self.runner = Runner(FakeReactor(*steps))
