@@ -169,16 +169,24 @@ class Material:
         where = self.sources
         if where.pinned:  # its dates are not looked at
             return
-        mine = "encchat-admin ca renew" if where.server else "Ask for a new one."
-        yield look_at_certificate(self.leaf, f"The certificate {where.certificate}", now, fix=mine)
+        ask = "Ask the server's operator for a new one."
+        renew, found, publish = (
+            (
+                "Run: encchat-admin ca renew",
+                "Make a new one: encchat-admin ca init",
+                "Run: encchat-admin ca crl",
+            )
+            if where.server
+            else (ask, ask, ask)
+        )
+        yield look_at_certificate(self.leaf, f"The certificate {where.certificate}", now, fix=renew)
         for authority in self.authorities:
             what = f"The authority {subject_of(authority)} in {where.authorities}"
-            yield look_at_certificate(
-                authority, what, now, fix="Make a new authority: encchat-admin ca init."
-            )
+            yield look_at_certificate(authority, what, now, fix=found)
         for crl in self.crls:
-            what = f"The revocation list of {issuer_of(crl)} in {where.crl}"
-            yield look_at_crl(crl, what, now)
+            yield look_at_crl(
+                crl, f"The revocation list of {issuer_of(crl)} in {where.crl}", now, fix=publish
+            )
 
 
 def load(where: Sources, now: datetime, note: Callable[[Path], None] | None = None) -> Material:
