@@ -12,12 +12,19 @@ import sys
 from twisted.internet.threads import deferToThread
 
 from tests.process.harness import CLIENT, Child, ProcessCase, reactor
+from tests.process.keys import place_identity
 
 LOBBY = "+lobby"
 
 
 class ClientCase(ProcessCase):
     """A test that runs clients."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        place_identity(self.home / "server", "service")
+        for name in ("alice", "bob"):
+            place_identity(self.home / "client" / name, name)
 
     async def finish(self, child: Child, code: int = 0) -> Child:
         """Wait for the end of a client, which must be in order: no traceback, and this exit code."""
@@ -70,6 +77,12 @@ class Conversations(ClientCase):
         sent = await self.run_client("--send", "lobby", "over and out", service.address, name="bob")
         self.assertEqual((sent.out, sent.err), ([], []))
         await alice.line("bob: over and out")
+        second = self.client(service.address, name="alice")
+        await second.error_line("this is one more session")
+        second.say("from the second")
+        second.close_stdin()
+        await self.finish(second)
+        await alice.line("alice: from the second")
         alice.signal(signal.SIGINT)
         await self.finish(alice, 130)
 
@@ -96,17 +109,6 @@ class Conversations(ClientCase):
         third = await self.run_client(service.address, name="alice")
         self.assertEqual(third.out, [])
 
-    async def test_two_clients_of_one_name(self) -> None:
-        service = await self.serve()
-        first = self.client("--accept-new", "--follow", service.address, name="alice")
-        await first.error_line("in +lobby")
-        second = self.client(service.address, name="alice")
-        await second.error_line("this is one more session")
-        second.say("from the second")
-        second.close_stdin()
-        await self.finish(second)
-        await first.line("alice: from the second")
-
 
 class Trust(ClientCase):
     async def test_from_a_stranger_to_an_impostor(self) -> None:
@@ -131,13 +133,8 @@ class Trust(ClientCase):
         refused = await self.run_client("--pin", key, address, code=77)
         self.assertIn("which --pin demands", refused.err[0])
         await self.run_client("--pin", impostor.listener()["fingerprint"], address)
-
-    async def test_a_name_that_is_taken(self) -> None:
-        service = await self.serve()
-        await self.run_client("--accept-new", service.address, name="alice")
-        refused = await self.run_client(
-            "--accept-new", service.address, name="alice", state="elsewhere", code=77
-        )
+        # The name belongs to the key that has claimed it.
+        refused = await self.run_client("--accept-new", address, state="elsewhere", code=77)
         self.assertIn("belongs to another key", refused.err[0])
 
 
@@ -168,16 +165,13 @@ class ExitCodes(ClientCase):
         await self.finish(child, 76)
         self.assertEqual(len(child.err), 1, child.report())
 
-    async def test_what_was_not_sent(self) -> None:
+    async def test_what_was_not_sent_and_who_was_stopped(self) -> None:
         service = await self.serve()
         child = self.client("--accept-new", service.address, name="alice")
         child.transport.write(b"fine\n\xff\xfe\n")
         child.close_stdin()
         await self.finish(child, 1)
         self.assertIn("encchat-client: line 2: The line is not UTF-8 text and was not sent.", child.err)
-
-    async def test_signals(self) -> None:
-        service = await self.serve()
         child = self.client("--accept-new", "--follow", service.address, name="alice")
         await child.error_line("in +lobby")
         child.signal(signal.SIGTERM)

@@ -8,6 +8,7 @@ import signal
 import sys
 
 from tests.process.harness import CLIENT, Child, ProcessCase, Service
+from tests.process.keys import place_identity
 from tests.process.screen import Screen
 
 #: What a program may send to a terminal: CSI sequences, and nothing else that begins with ESC.
@@ -16,6 +17,12 @@ _CSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b=|\x1b>")
 
 class TerminalCase(ProcessCase):
     """A test with a client on a terminal."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        place_identity(self.home / "server", "service")
+        for name in ("alice", "bob"):
+            place_identity(self.home / "client" / name, name)
 
     def screen(
         self, *options: str, name: str = "alice", columns: int = 80, rows: int = 24, **environment: str
@@ -51,6 +58,11 @@ class FirstVisit(TerminalCase):
     async def test_the_key_is_shown_and_asked_for_once(self) -> None:
         service = await self.serve("--motd", "Be kind.")
         key = service.listener()["fingerprint"]
+        refused = self.screen(service.address)
+        await refused.shows("[yes/no]")
+        refused.enter("no")
+        await self.finish(refused, 77)
+        self.assertIn("a server that you have not met", refused.scrollback)
         screen = self.screen(service.address)
         await screen.shows("[yes/no]")
         self.assertIn(key, screen.text)
@@ -74,14 +86,6 @@ class FirstVisit(TerminalCase):
         self.assertNotIn("[yes/no]", again.scrollback)
         again.press("\x04")
         await self.finish(again)
-
-    async def test_no(self) -> None:
-        service = await self.serve()
-        screen = self.screen(service.address)
-        await screen.shows("[yes/no]")
-        screen.enter("no")
-        await self.finish(screen, 77)
-        self.assertIn("a server that you have not met", screen.scrollback)
 
 
 class Typing(TerminalCase):
@@ -107,12 +111,7 @@ class Typing(TerminalCase):
         await screen.shows("bob: line 59")
         told = re.findall(r"bob: line (\d+)", screen.scrollback)
         self.assertEqual(told, [str(number) for number in range(60)])
-        screen.press("\x04")
-        await self.finish(screen)
-
-    async def test_control_c_clears_and_then_leaves(self) -> None:
-        service = await self.serve()
-        screen = await self.enter(service)
+        await self.paste_and_complete(screen)
         screen.press("something")
         await screen.shows("+lobby> something")
         screen.press("\x03")
@@ -120,10 +119,8 @@ class Typing(TerminalCase):
         screen.press("\x03")
         await self.finish(screen, 130)
 
-    async def test_a_paste_of_lines_is_one_message(self) -> None:
-        service = await self.serve()
-        screen = await self.enter(service)
-        await screen.shows("+lobby>")
+    async def paste_and_complete(self, screen: Screen) -> None:
+        """A paste of lines is one message, and Tab completes a command."""
         screen.press("\x1b[200~one\ntwo\x1b[201~")
         screen.press("\r")
         await screen.shows("alice: one")
@@ -132,8 +129,6 @@ class Typing(TerminalCase):
         await screen.shows("+lobby> /help")
         screen.press("\x03")
         await screen.hides("/help")
-        screen.signal(signal.SIGTERM)
-        await self.finish(screen, 143)
 
 
 class Outages(TerminalCase):
@@ -159,7 +154,7 @@ class Safety(TerminalCase):
     async def test_nothing_of_a_message_steers_the_terminal(self) -> None:
         service = await self.serve()
         bob = await self.bob(service)
-        screen = await self.enter(service)
+        screen = await self.enter(service, NO_COLOR="1")
         evil = "\x1b]52;c;QUJD\x07\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m\x9d0;x\x9c\u202egnp\r\x08\x00."
         self.say(bob, evil)
         self.say(bob, f"dances {evil}", "me")
@@ -172,19 +167,11 @@ class Safety(TerminalCase):
         self.assertNotIn(b"\x07", left)
         self.assertNotIn("\u202e".encode(), screen.raw)
         self.assertNotIn("\x9b".encode(), screen.raw)
-        screen.press("\x04")
-        await self.finish(screen)
-
-    async def test_no_colour_where_none_is_wanted(self) -> None:
-        service = await self.serve()
-        bob = await self.bob(service)
-        screen = await self.enter(service, NO_COLOR="1")
-        self.say(bob, "hello")
-        await screen.shows("bob: hello")
+        # And no colour comes to where none is wanted.
         for codes in re.findall(rb"\x1b\[([0-9;]*)m", screen.raw):
             self.assertLessEqual({int(code or b"0") for code in codes.split(b";")}, {0, 1, 7}, codes)
-        screen.press("\x04")
-        await self.finish(screen)
+        screen.signal(signal.SIGTERM)
+        await self.finish(screen, 143)
 
     async def test_linear_and_dumb_terminals_get_plain_lines(self) -> None:
         service = await self.serve()
