@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from prompt_toolkit import PromptSession, print_formatted_text
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -29,6 +29,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from encchat.client.chat import Chat
 from encchat.client.commands import COMMANDS
 from encchat.client.console import Line, PersonConsole
+from encchat.errors import EncchatError
 from encchat.text import clean_line
 
 #: Seconds that lines wait to be drawn together.
@@ -59,6 +60,12 @@ class Interrupted(Exception):
     """C-c on an empty line. (A task that ends with KeyboardInterrupt would stop asyncio's loop.)"""
 
 
+class TerminalGone(EncchatError):
+    """The terminal is gone. What was typed is kept, and sent when you come back."""
+
+    exit_code = 129
+
+
 class Terminal(PersonConsole):
     """Draws around a prompt."""
 
@@ -74,9 +81,12 @@ class Terminal(PersonConsole):
         """As the base, and everything is on the screen at the end."""
         try:
             return await super().run()
+        except OSError:
+            raise TerminalGone() from None
         finally:
             self._session = None
-            self._draw()
+            with suppress(OSError):
+                self._draw()
 
     async def converse(self) -> None:
         """One prompt from here to the end. (Were there one for each line, what is typed between two of

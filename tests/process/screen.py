@@ -70,6 +70,10 @@ class Screen(Child):
         self._screen.resize(rows, columns)
         _set_size(self._master, columns, rows)
 
+    def hang_up(self) -> None:
+        """The window is closed; the kernel tells the program."""
+        self.transport.loseConnection()
+
     def report(self) -> str:
         """The screen, for the message of a failure."""
         return f"{super().report()}\n--- screen\n{self.scrollback}"

@@ -149,6 +149,14 @@ class Outages(TerminalCase):
         screen.press("\x04")
         await self.finish(screen)
 
+    async def test_a_terminal_that_goes_away(self) -> None:
+        service = await self.serve()
+        for options in ((), ("--linear",)):
+            screen = await self.enter(service, *options, TMPDIR=str(self.home))
+            screen.hang_up()
+            await self.finish(screen, 129)
+        self.assertEqual(list(self.home.glob("encchat-client-*")), [], "it was not foreseen")
+
 
 class Safety(TerminalCase):
     async def test_nothing_of_a_message_steers_the_terminal(self) -> None:
