@@ -192,6 +192,16 @@ class HangupTests(ReloadCase):
         self.assertIsInstance(above.reason, failures.Revoked)
         self.assertIn("The server's certificate", str(above.reason))
 
+    def test_the_end_frees_memory(self) -> None:
+        """OpenSSL's state of a connection goes with it, without waiting for Python's collector."""
+        peer, recorder = self.connected()
+        held = weakref.ref(recorder.transport._tls)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.links.pop().cut()
+        self.assertIsNotNone(peer.lost)
+        self.assertIsNone(held())
+
     def test_many(self) -> None:
         """Reloads under traffic: nobody is dropped, no descriptor and no context stays behind."""
         peers = [self.connected() for _ in range(5)]
