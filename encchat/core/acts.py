@@ -142,6 +142,7 @@ def _enforce(hub: Hub, room: Room, act: Act, outcome: Stored | Rejected) -> None
     seq = outcome.seq if isinstance(outcome, Stored) else 0
     new = seq > max(room.record.applied, room.enforced)
     put_out = room.put_out(act) if new else []
+    invited = act.kind == "invite" and act.target not in room.record.invites
     room.adopt(room.record.concluded(seq))
     if not new:
         return
@@ -152,5 +153,5 @@ def _enforce(hub: Hub, room: Room, act: Act, outcome: Stored | Rejected) -> None
         reason = f": {act.text}" if act.text else "."
         code = "banned" if act.kind == "ban" else "kicked"
         session.put_out(room, code, f"{act.sender} {verb} {room.name}{reason}")
-    if act.kind == "invite":
+    if invited:
         hub.tell_invited(act.target, room, act.sender)

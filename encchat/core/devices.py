@@ -52,7 +52,7 @@ async def unlink(session: Session, message: m.Unlink) -> None:
         return replace(claim, fingerprint=first, further=tuple(further))
 
     await hub.directory.change_claim(name.key, without)
-    hub.door.changes += 1
+    hub.door.changed(name.key)
     hub.note("unlink", name.shown, own, device=message.fingerprint)
     session.answer(m.Done(message.id))
     for device in hub.sessions_of(name.key):

@@ -49,21 +49,20 @@ class Directory:
     async def settle(self, key: str, claim: Claim) -> Claim:
         """Record ``claim`` for a name unless it is as good as settled, and return what holds.
 
-        Of two keys that race for a free name one wins; the caller judges again with what is returned.
+        Of two keys that race for a free name one wins, but a certificate goes before both; the caller
+        judges again with what is returned.
         """
-        item = await self._items.get(_NAME, key)
-        held = None if item is None else _readable(_decode_claim, item.value)
-        if held is not None:
+
+        def settled(held: Claim | None) -> Claim:
+            if held is None:
+                return claim
             if not claim.vouched or (held.vouched and held.fingerprint == claim.fingerprint):
                 return held
-            since = held.since if held.vouched else claim.since
-            claim = msgspec.structs.replace(claim, shown=held.shown, since=since)
-        try:
-            await self._items.put(_NAME, key, _encode(claim), 0 if item is None else item.revision)
-        except Conflict:
-            found = await self.claim(key)
-            return claim if found is None else found
-        return claim
+            return msgspec.structs.replace(
+                claim, shown=held.shown, since=held.since if held.vouched else claim.since
+            )
+
+        return await self.change_claim(key, settled)
 
     async def change_claim(self, key: str, change: Callable[[Claim | None], Claim]) -> Claim:
         """Replace what is recorded of a name by what ``change`` makes of it, and return that. Where others

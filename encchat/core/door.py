@@ -1,12 +1,14 @@
 """Where everybody comes in: bans, claims, codes for further devices, and the order in which they are asked.
 
-Asking the directory takes time, in which somebody may be banned, lose a key or be renamed. ``changes``
-counts that: whoever changes it cuts the sessions that are in and counts, in one turn; whoever comes in has
-been judged by the last count, in the turn in which it comes in.
+Asking the directory takes time, in which somebody may be banned, lose a key or be renamed. Whoever brings
+that about cuts the sessions that are in and calls ``changed``, in one turn; those who were on their way in
+are then judged anew, so that everybody has been judged by the last word in the turn of coming in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -26,13 +28,41 @@ if TYPE_CHECKING:
 MAX_KEYS = 8
 
 
+class _Arrival:
+    """Somebody on the way in; ``stale`` when it has to be judged, for the first time or anew."""
+
+    __slots__ = ("stale",)
+
+    def __init__(self) -> None:
+        self.stale = True
+
+
 class Door:
     """Lets sessions into the hub."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        #: How often bans or claims were changed so that somebody may have to go.
-        self.changes = 0
+        #: Those on their way in, by the name that they ask for.
+        self._arriving: dict[str, set[_Arrival]] = {}
+
+    def changed(self, key: str | None = None) -> None:
+        """Something was changed that may keep out who comes in under a name; None: under any."""
+        some = [self._arriving.get(key, set())] if key is not None else list(self._arriving.values())
+        for arrivals in some:
+            for arrival in arrivals:
+                arrival.stale = True
+
+    @contextmanager
+    def _arrival(self, key: str) -> Iterator[_Arrival]:
+        arrival = _Arrival()
+        arrivals = self._arriving.setdefault(key, set())
+        arrivals.add(arrival)
+        try:
+            yield arrival
+        finally:
+            arrivals.discard(arrival)
+            if not arrivals and self._arriving.get(key) is arrivals:
+                del self._arriving[key]
 
     async def admit(self, session: Session, requested: str, link: str = "") -> Name:
         """Let a session in under the name that it asks for, or with the code ``link`` join its key to it.
@@ -40,28 +70,29 @@ class Door:
         :raises RefusedError: it may not come in, or not under that name.
         :raises Unavailable: the directory cannot be read now.
         """
-        identity = session.identity
         key = parse_name(requested).key
-        while True:
-            seen = self.changes
-            person = self._hub.person_of(identity, key)
-            await self._refuse_banned(person)
-            claim = await self._claim(identity, requested, key, link)
-            name = judge(identity, requested, claim, self._hub.settings.policy)
-            self._refuse_when_full()
-            wanted = Claim(
-                name.shown, identity.fingerprint, self._hub.milliseconds(), identity.vouched_name is not None
-            )
-            settled = await self._hub.directory.settle(key, wanted)
-            name = judge(identity, requested, settled, self._hub.settings.policy)
-            self._refuse_when_full()
-            if self.changes == seen:
-                break
-        if settled.vouched:
+        with self._arrival(key) as arrival:
+            while arrival.stale:
+                arrival.stale = False
+                name, vouched = await self._judge(session.identity, requested, key, link)
+        if vouched:
             self._cut_unvouched(key)
         if not session.closed:
             self._hub.enter(session, name)
         return name
+
+    async def _judge(self, identity: PeerIdentity, requested: str, key: str, link: str) -> tuple[Name, bool]:
+        """The name under which a peer is admitted, now claimed, and whether a certificate vouches for it."""
+        await self._refuse_banned(self._hub.person_of(identity, key))
+        claim = await self._claim(identity, requested, key, link)
+        name = judge(identity, requested, claim, self._hub.settings.policy)
+        self._refuse_when_full()
+        now, vouched = self._hub.milliseconds(), identity.vouched_name is not None
+        wanted = Claim(name.shown, identity.fingerprint, now, vouched)
+        settled = await self._hub.directory.settle(key, wanted)
+        name = judge(identity, requested, settled, self._hub.settings.policy)
+        self._refuse_when_full()
+        return name, settled.vouched
 
     async def admit_guest(self, session: Session) -> Name:
         """Let a classic peer in under a name made from its key.
@@ -69,13 +100,12 @@ class Door:
         :raises RefusedError: this server takes none, or no more, or not this one.
         :raises Unavailable: the directory cannot be read now.
         """
-        while True:
-            seen = self.changes
-            judge_guest(self._hub.settings.policy)
-            await self._refuse_banned(self._hub.person_of(session.identity, ""))
-            self._refuse_when_full()
-            if self.changes == seen:
-                break
+        with self._arrival("") as arrival:
+            while arrival.stale:
+                arrival.stale = False
+                judge_guest(self._hub.settings.policy)
+                await self._refuse_banned(self._hub.person_of(session.identity, ""))
+                self._refuse_when_full()
         name = guest_name(session.identity, self._hub.guests)
         if not session.closed:
             self._hub.enter(session, name)
@@ -118,6 +148,7 @@ class Door:
 
     def _cut_unvouched(self, key: str) -> None:
         """A certificate's holder is here: who merely claimed the name has lost it."""
+        self.changed(key)
         for session in self._hub.sessions_of(key):
             if session.identity.vouched_name is None:
                 session.dismiss("the name belongs to the holder of a certificate for it")

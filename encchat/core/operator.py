@@ -133,7 +133,7 @@ async def ban(hub: Hub, subject: str, actor: Actor, seconds: int = 0, reason: st
         return bans
 
     bans = await hub.directory.change_bans(add)
-    hub.door.changes += 1
+    hub.door.changed()
     banned = [s for s in hub.sessions if is_banned(s.person, bans, now)]
     hub.note("ban", actor.name, actor.key, target=subject, seconds=seconds)
     _dismiss(banned, "You are banned from this server", reason)
@@ -185,7 +185,7 @@ async def rename(hub: Hub, old: str, new: str, actor: Actor) -> None:
     except NameInUse:
         await hub.directory.change_claim(held.key, lambda found: _moved(found, ""))
         raise
-    hub.door.changes += 1
+    hub.door.changed(held.key)
     for session in hub.sessions_of(held.key):
         session.dismiss(f"You are called {wanted.shown} here now. Connect as {wanted.shown}.")
     await hub.directory.change_bans(

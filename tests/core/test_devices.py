@@ -198,6 +198,31 @@ class Linking(DeviceTestCase):
         self.assertEqual(self.hello(PHONE, "").code, "name-taken")
         self.assertEqual(holder.ask(m.Whois(1, "alice"))[0].keys, ())
 
+    def test_a_certificates_holder_comes_at_any_step(self) -> None:
+        """Who merely claimed the name is not in afterwards, whoever came first."""
+        for known in (True, False):
+            for step in range(20):
+                world = World(LateLog(LOG_ID))
+                if known:
+                    world.named("alice").session.lost()
+                squatter, holder = world.peer("alice's key"), world.peer("alice's certificate", "alice")
+                world.at_step(
+                    step,
+                    partial(squatter.send, m.Hello((1,), "alice")),
+                    partial(holder.send, m.Hello((1,), "alice")),
+                )
+                self.assertEqual((squatter.closed, holder.closed), (True, False), (known, step))
+                world = World(LateLog(LOG_ID))
+                if known:
+                    world.named("alice").session.lost()
+                squatter, holder = world.peer("alice's key"), world.peer("alice's certificate", "alice")
+                world.at_step(
+                    step,
+                    partial(holder.send, m.Hello((1,), "alice")),
+                    partial(squatter.send, m.Hello((1,), "alice")),
+                )
+                self.assertEqual((squatter.closed, holder.closed), (True, False), (known, step))
+
     def test_a_guest_has_no_codes(self) -> None:
         guest = self.world.guest()
         guest.session.admit()

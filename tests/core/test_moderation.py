@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core import rules
+from encchat.core.requests import KINDS
 from encchat.core.session import ACT_BURST
 from encchat.logs.memory import MemoryLog
 from encchat.wire import decode_entry
@@ -308,6 +309,13 @@ class Roles(ModerationTestCase):
         self.world.turn.time += 60
         self.assertEqual(self.answer(self.mona, m.About(1, TEA)).bans, ())
 
+    def test_nobody_sends_an_act_as_a_message(self) -> None:
+        self.assertEqual(KINDS & rules.ACT_KINDS, frozenset())
+        for kind in sorted(rules.ACT_KINDS):
+            forged = m.Send(number(), TEA, msgid(number()), kind, b'{"name":"bob"}')
+            for peer in (self.bob, self.olga):
+                self.refused(peer, forged, "unknown-kind")
+
     def test_topic_by_moderators(self) -> None:
         self.done(self.olga, access("", "moderators"))
         self.refused(self.bob, topic("mine"), "not-allowed")
@@ -536,6 +544,8 @@ class Private(ModerationTestCase):
     def test_invited(self) -> None:
         self.done(self.mona, invite("Eve"))
         self.assertEqual(self.eve.news(), [m.Invited(TEA, "mona")])
+        self.done(self.olga, invite("eve"))
+        self.assertEqual(self.eve.news(), [])
         self.assertEqual(self.rooms(self.eve), ["+lobby", TEA])
         self.assertIs(type(self.answer(self.eve, m.Join(1, TEA))), m.Joined)
         self.eve.ask(m.Part(2, TEA))

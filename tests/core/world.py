@@ -164,6 +164,11 @@ class LateLog(GatedLog):
         await self._gate()
         return found
 
+    async def put(self, kind: str, key: str, value: bytes, expected: int) -> Any:
+        revision = await super().put(kind, key, value, expected)
+        await self._gate()
+        return revision
+
 
 @implementer(IOutlet)
 class Peer:
