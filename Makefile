@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 CODE = encchat twisted tests docs bench
 
 .DEFAULT_GOAL = help
-.PHONY: help run chat certs test check cover docs bench soak packages lock clean for-run for-dev for-lock
+.PHONY: help run chat certs test check cover docs bench soak scan packages lock clean for-run for-dev for-lock for-scan
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,13 +86,16 @@ lock: for-lock ## requirements/*.txt from *.in and pyproject.toml (ARGS=--upgrad
 		compile pyproject.toml requirements/run.in -c requirements/dev.txt -o requirements/run.txt; \
 		git --no-pager diff --stat -- requirements
 
+scan: for-dev for-scan ## sslyze, and testssl.sh where it is installed, judge the running service with tls
+	@$(BIN)/python -m tests.scan --sslyze $(VENV)-scan/bin/sslyze
+
 clean: ## everything that was made here, but not the data of `make run`
-	rm -rf $(VENV) $(VENV)-lock $(VENV).lock $(VENV)-lock.lock build dist *.egg-info .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(VENV)-lock $(VENV)-scan $(VENV).lock $(VENV)-lock.lock $(VENV)-scan.lock build dist *.egg-info .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache .coverage htmlcov _trial_temp* twisted/plugins/dropin.cache
 	find encchat tests twisted docs bench -name __pycache__ -prune -exec rm -rf {} +
 
 for-run for-dev:
 	@sh requirements/install $(VENV) $(@:for-%=%)
 
-for-lock:
-	@sh requirements/install $(VENV)-lock lock
+for-lock for-scan:
+	@sh requirements/install $(VENV)-$(@:for-%=%) $(@:for-%=%)
