@@ -149,7 +149,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = sorted((ours(arguments.messages, arguments.size) for _ in range(RUNS)), key=lambda r: r["steady"])
     our = runs[RUNS // 2]
-    pause, rate = fastest_script(min(arguments.messages, 500), arguments.size)
+    pause, rate = fastest_script(min(arguments.messages, 200), arguments.size)
     print(f"{arguments.messages} messages of {arguments.size} bytes, one way, median of {RUNS} runs")
     print(f"  encchat, rsa          {our['steady']:8.0f} a second ({our['with start']:.0f} with the start)")
     print(f"  classroom script      {rate:8.0f} a second, pausing {pause * 1000:g} ms after each block")
