@@ -53,7 +53,7 @@ class HandshakeCut(PeerError):
     code = "handshake-cut"
 
 
-class _Below(StructuralType):
+class Below(StructuralType):
     """What a layer uses of the transport below: TCP's, or another protocol wrapper's."""
 
     def write(self, data: bytes) -> None: ...
@@ -214,8 +214,8 @@ class CipherLayer(Protocol):
     # -------------------------------------------------------------------- as a protocol, for below
 
     @property
-    def _below(self) -> _Below:
-        return cast(_Below, self.transport)
+    def _below(self) -> Below:
+        return cast(Below, self.transport)
 
     def connectionMade(self) -> None:
         """The connection below is there."""

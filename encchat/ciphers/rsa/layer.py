@@ -22,14 +22,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from encchat.ciphers.interfaces import ServerClaim, Trust
-from encchat.ciphers.layer import CLOSE_DEADLINE, CipherLayer
+from encchat.ciphers.layer import CLOSE_DEADLINE, Below, CipherLayer
 from encchat.ciphers.rsa import classic
 from encchat.ciphers.rsa.classic_talk import ClassicTalk
 from encchat.ciphers.rsa.hardened_talk import HardenedTalk
 from encchat.ciphers.rsa.hrsa1 import ClientMachine, ServerKeys, ServerMachine
 from encchat.ciphers.rsa.keys import KeyPool
 from encchat.ciphers.rsa.opening import MAX_S1
-from encchat.ciphers.rsa.paced import Below, PacedTransport
+from encchat.ciphers.rsa.paced import PacedTransport
 from encchat.ciphers.rsa.talk import Talk
 from encchat.errors import PeerError, RefusedError
 from encchat.text import clean_line
