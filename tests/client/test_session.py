@@ -23,7 +23,8 @@ from encchat.client import roomcopy
 from encchat.client.outbox import WINDOW, Item
 from encchat.client.requests import MAX_QUESTIONS, TooManyRequests
 from encchat.client.roomcopy import LogMismatch
-from encchat.client.session import MAX_UNSENT, Refused, Session, State
+from encchat.client.session import MAX_UNSENT, Refused, Session
+from encchat.client.states import State
 from encchat.errors import PeerError
 from encchat.wire import decode_entry, encode
 from tests.client.fake_server import FakeLink, FakeServer
@@ -637,7 +638,7 @@ class Sending(SessionTestCase):
         self.enter()
         for number in range(5000):
             self.session.send(item(number))
-        self.assertLessEqual(len(self.session._own), 4096)
+        self.assertLessEqual(len(self.session._outgoing._own), 4096)
 
 
 class LogChecks(SessionTestCase):
