@@ -2,8 +2,10 @@
 
 Two names are the same when PRECIS UsernameCaseMapped (RFC 8265, section 3.3) maps them to the same
 string: ``Alice``, ``alice`` and full-width ``ＡＬＩＣＥ`` are one name. That string is the ``key``; what a
-person typed is kept for show. A room is ``+name`` (open: the server can read it), ``#name`` (sealed) or
-``@name`` (a sealed conversation of two), and the part behind the sign follows the same rules.
+person typed is kept for show. A room is ``+name`` (open: the server can read it) or ``#name`` (sealed), and
+the part behind the sign follows the same rules. ``@alice&bob`` is the sealed conversation of these two: their
+names' keys in the order of their code points, so that both call it the same; each is shown ``@`` and the
+other's name.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class BadName(RefusedError):
 
 
 class BadRoom(RefusedError):
-    """The room {room!r} cannot be used: {why}. A room is '+' and a name, like +lobby."""
+    """The room {room!r} cannot be used: {why}. A room is '+' or '#' and a name, like +lobby."""
 
     code = "bad-room"
 
@@ -75,7 +77,8 @@ def is_guest(name: Name) -> bool:
 
 
 def parse_room(text: str) -> str:
-    """A room's name in the one form that everybody uses, such as ``+lobby`` for ``+Lobby``.
+    """A room's name in the one form that everybody uses: ``+lobby`` for ``+Lobby``, ``@alice&bob`` for
+    ``@Bob&Alice``.
 
     :raises BadRoom: it is not well-formed; says why.
     """
@@ -83,6 +86,8 @@ def parse_room(text: str) -> str:
     try:
         if not sign or sign not in _SIGNS:
             raise ValueError("it must begin with '+' (open) or '#' (sealed)")
+        if sign == "@":
+            return _conversation(*_two(rest))
         return sign + _mapped(rest)[1]
     except ValueError as error:
         raise BadRoom(room=text, why=str(error)) from None
@@ -91,6 +96,55 @@ def parse_room(text: str) -> str:
 def is_open(room: str) -> bool:
     """Whether the server may read the room."""
     return room.startswith("+")
+
+
+def is_conversation(room: str) -> bool:
+    """Whether the room is a sealed conversation of two."""
+    return room.startswith("@")
+
+
+def conversation(one: str, other: str) -> str:
+    """The room in which two people, given by their names, talk alone.
+
+    :raises BadName: one of them is not well-formed.
+    :raises BadRoom: they are the same.
+    """
+    keys = parse_name(one).key, parse_name(other).key
+    try:
+        return _conversation(*keys)
+    except ValueError as error:
+        raise BadRoom(room="&".join(keys), why=str(error)) from None
+
+
+def pair(room: str) -> tuple[str, str]:
+    """The keys of the two names whose conversation this is; ``room`` is in the form that everybody uses."""
+    one, _, other = room[1:].partition("&")
+    return one, other
+
+
+def other(room: str, me: str) -> str:
+    """The key of the other one's name in a conversation, for whom has the name with the key ``me``.
+
+    :raises BadRoom: it is not a conversation of theirs.
+    """
+    if is_conversation(room):
+        one, two = pair(room)
+        if me in (one, two):
+            return two if me == one else one
+    raise BadRoom(room=room, why=f"{me} has no part in it")
+
+
+def _conversation(one: str, two: str) -> str:
+    if one == two:
+        raise ValueError("a conversation is between two, and both are the same here")
+    return f"@{min(one, two)}&{max(one, two)}"
+
+
+def _two(text: str) -> tuple[str, str]:
+    names = text.split("&")
+    if len(names) != 2:
+        raise ValueError("a conversation is '@', a name, '&' and another name")
+    return _mapped(names[0])[1], _mapped(names[1])[1]
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.core.names import LOBBY, MAX_NAME, BadName, BadRoom, is_guest, is_open, parse_name, parse_room
+from encchat.core.names import (
+    LOBBY,
+    MAX_NAME,
+    BadName,
+    BadRoom,
+    conversation,
+    is_conversation,
+    is_guest,
+    is_open,
+    other,
+    pair,
+    parse_name,
+    parse_room,
+)
 from encchat.text import clean_line
 
 FULL_WIDTH = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})
@@ -176,13 +189,32 @@ class Rooms(SynchronousTestCase):
         for text in ("+lobby", "+Lobby", "+LOBBY", "+ｌｏｂｂｙ"):
             self.assertEqual(parse_room(text), LOBBY)
         self.assertEqual(parse_room("#Secret"), "#secret")
-        self.assertEqual(parse_room("@Bob"), "@bob")
+        for text in ("@alice&bob", "@Bob&ALICE", "@ｂｏｂ&alice"):
+            self.assertEqual(parse_room(text), "@alice&bob")
+
+    def test_conversations(self) -> None:
+        """Both of two people have one name for it, and find each other in it."""
+        self.assertEqual(conversation("Bob", "alice"), "@alice&bob")
+        self.assertEqual(conversation("alice", "BOB"), "@alice&bob")
+        self.assertEqual(conversation("\U00010428", "\uff5a"), "@z&\U00010428")
+        self.assertEqual((other("@alice&bob", "alice"), other("@alice&bob", "bob")), ("bob", "alice"))
+        self.assertEqual(pair("@alice&bob"), ("alice", "bob"))
+        self.assertTrue(is_conversation("@alice&bob"))
+        self.assertFalse(is_conversation("#bob"))
+        for room in ("@alice&bob", "#carol"):
+            self.assertRaises(BadRoom, other, room, "carol")
+        self.assertRaises(BadRoom, conversation, "Bob", "bob")
+        self.assertRaises(BadName, conversation, "bob", "a&b")
+        for text in ("@bob", "@", "@&", "@a&", "@&a", "@a&a", "@a&A", "@a&b&c", "@a& b", "@a&-b"):
+            self.assertRaises(BadRoom, parse_room, text)
+        longest = conversation("a" * 32, "\u00e9" * 32)
+        self.assertLessEqual(len(longest), 66)
 
     def test_seal(self) -> None:
         """The sign says whether the server can read it."""
         self.assertTrue(is_open("+lobby"))
         self.assertFalse(is_open("#secret"))
-        self.assertFalse(is_open("@bob"))
+        self.assertFalse(is_open("@alice&bob"))
 
     def test_refused(self) -> None:
         """No sign, only a sign, a full-width sign, two signs, a bad name behind it."""
