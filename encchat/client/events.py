@@ -238,6 +238,12 @@ class ServerCloses(Struct, frozen=True):
     reason: str
 
 
+class Answered(Struct, frozen=True):
+    """The server answered a ping within ``seconds``."""
+
+    seconds: float
+
+
 class LinkLost(Struct, frozen=True):
     """There is no connection, and why; the next attempt is in ``wait`` seconds."""
 
@@ -274,5 +280,6 @@ Event: TypeAlias = (
     | RequestFailed
     | ServerComplains
     | ServerCloses
+    | Answered
     | LinkLost
 )

@@ -77,6 +77,10 @@ class Session:
         self._requests = Requests()
         self._out: list[m.ClientMessage] = []
         self._now = 0.0
+        #: Seconds that the server took to answer the last ping of this connection; None before it did.
+        self.latency: float | None = None
+        self._ping_id = 0
+        self._pinged_at: float | None = None
 
     @property
     def outbox(self) -> Outbox:
@@ -106,6 +110,8 @@ class Session:
         self.state = State.APART
         self.outbox.rewind()
         self._out.clear()
+        self.latency = None
+        self._ping_id = 0
         return events
 
     def bye(self, reason: str = "") -> None:
@@ -191,9 +197,10 @@ class Session:
             self._ask(m.Mark(self._new_id(), room, seq))
 
     def ping(self) -> None:
-        """Ask the server whether it is there."""
+        """Ask the server whether it is there; its answer tells the ``latency``."""
         if self.state in (State.GREETING, State.ADMITTED):
-            self._out.append(m.Ping())
+            self._ping_id, self._pinged_at = self._new_id(), None
+            self._out.append(m.Ping(self._ping_id))
 
     def _new_id(self) -> int:
         return self._requests.new_id()
@@ -218,6 +225,8 @@ class Session:
         if self.admitted and len(self.outbox):
             for item in self._outgoing.take(self._membership.inside(), now):
                 self._send(item)
+        if self._pinged_at is None:
+            self._pinged_at = now
         out, self._out = self._out, []
         return out
 
@@ -328,8 +337,11 @@ class Session:
         return ()
 
     def _pong(self, message: m.Pong) -> Iterable[e.Event]:
-        """Hearing it was enough."""
-        return ()
+        if message.id == 0 or message.id != self._ping_id or self._pinged_at is None:
+            return ()  # hearing it was enough
+        self._ping_id = 0
+        self.latency = max(0.0, self._now - self._pinged_at)
+        return (e.Answered(self.latency),)
 
     def _invited(self, message: m.Invited) -> Iterable[e.Event]:
         return (e.WasInvited(message.room, message.name),)
