@@ -133,8 +133,9 @@ class Part(_Message, frozen=True):
 
 
 class Send(_Message, frozen=True):
-    """Append an entry to a room. ``kind`` is ``text`` or ``me`` here and ``body`` is UTF-8 in an open
-    room. Answered by ``Sent`` once the entry is stored; the same msgid again is answered alike."""
+    """Append an entry to a room. In an open room ``kind`` is ``text`` or ``me``, with a UTF-8 ``body``, or
+    ``reply``, ``edit``, ``delete``, ``reaction`` or ``file``, whose bodies are JSON. Answered by ``Sent``
+    once the entry is stored; the same msgid again is answered alike."""
 
     id: Id
     room: RoomName

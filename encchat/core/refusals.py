@@ -42,9 +42,33 @@ class NotText(RefusedError):
 
 
 class UnknownKind(RefusedError):
-    """There is no kind of message called {kind!r} here. Send 'text' or 'me'."""
+    """There is no kind of message called {kind!r} here. There are: {known}."""
 
     code = "unknown-kind"
+
+
+class BadContent(RefusedError):
+    """The message is not what one of kind {kind} has to be: see contents.py in encchat."""
+
+    code = "bad-content"
+
+
+class NoSuchEntry(RefusedError):
+    """{room} has no message #{seq}, or not any more."""
+
+    code = "no-such-entry"
+
+
+class NotYours(RefusedError):
+    """Message #{seq} of {room} is not your own: only who wrote it can {do} it."""
+
+    code = "not-allowed"
+
+
+class NotForThat(RefusedError):
+    """#{seq} of {room} is nothing that can be {done}."""
+
+    code = "not-a-message"
 
 
 class RateLimited(RefusedError):

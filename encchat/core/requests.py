@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from encchat import messages as m
-from encchat.core import devices, moderation
+from encchat.contents import CONTENTS
+from encchat.core import devices, kinds, moderation
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
@@ -43,8 +44,8 @@ VERSION = 1
 PAGE_BYTES = 128 * 1024
 #: What one search is charged as, whatever it finds: it looks through thousands of entries.
 SEARCH_BYTES = 320 * 1024
-#: The kinds of entry that a client may send to an open room.
-KINDS = frozenset({"text", "me"})
+#: The kinds of entry whose body is mere text: they need no look into the log.
+TEXT = frozenset({"text", "me"})
 
 
 async def hello(session: Session, message: m.Hello) -> None:
@@ -114,21 +115,32 @@ def part(session: Session, message: m.Part) -> None:
     session.exit(room)
 
 
-def send(session: Session, message: m.Send) -> None:
-    """Append what the peer says."""
+def send(session: Session, message: m.Send) -> Coroutine[object, object, None] | None:
+    """Append what the peer says; what is more than text is checked first, which may need the log."""
     room = session.room(parse_room(message.room))
     room.check_speech(session)
     limit = session.hub.settings.limits.body
     if len(message.body) > limit:
         raise TooLarge(size=len(message.body), limit=limit)
-    if message.kind not in KINDS:
-        raise UnknownKind(kind=message.kind)
+    if message.kind not in TEXT:
+        return _send_content(session, room, message)
     try:
         message.body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotText() from None
     session.take_send()
     _append(session, room, message.id, message.msgid, message.kind, message.body)
+    return None
+
+
+async def _send_content(session: Session, room: Room, message: m.Send) -> None:
+    if message.kind not in CONTENTS:
+        raise UnknownKind(kind=message.kind, known=", ".join(kinds.KINDS))
+    session.take_send()
+    content = kinds.content_of(message.kind, message.body)
+    with session.hub.holding(room):
+        await kinds.check(session, room, content)
+        _append(session, room, message.id, message.msgid, message.kind, message.body)
 
 
 def _append(session: Session, room: Room, request: int, msgid: bytes, kind: str, body: bytes) -> None:

@@ -209,6 +209,10 @@ class Room:
                 left = f"for another {seconds} s" if mute.until else "until that is undone"
                 raise Muted(room=self.name, how_long=left)
 
+    def rank(self, person: Person) -> Rank:
+        """What this person may do here, before and after what is pending."""
+        return min(view.rank(person) for view in self._views)
+
     def put_out(self, act: Act) -> list[Session]:
         """The sessions here that the act puts out."""
         return [session for session in self._memberships if self.is_put_out(session.person, act)]
