@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from zope.interface import implementer
 
+from encchat.ciphers.explaining import IExplained
 from encchat.ciphers.interfaces import Argument, IClientCipher, IServerCipher, Place, Trust
 from encchat.ciphers.layer import CipherFactory, CipherLayer
 from encchat.ciphers.rsa import classic
+from encchat.ciphers.rsa.explain import RsaExplainer
 from encchat.ciphers.rsa.hrsa1 import ServerKeys
 from encchat.ciphers.rsa.keys import KeyPool, RotatingKey, load_or_make_identity, make_record_key
 from encchat.ciphers.rsa.layer import Classic, RsaClassicClientLayer, RsaClientLayer, RsaServerLayer
@@ -84,13 +86,17 @@ class _Rsa:
     def reload(self) -> None:
         """Nothing to do: an identity is for good, and every other key lives in memory only."""
 
+    def explainer(self) -> RsaExplainer:
+        """What the network sees of a new connection (IExplained)."""
+        return RsaExplainer()
+
     @property
     def _running_on(self) -> object:
         assert self._reactor is not None, "a connection before start"
         return self._reactor
 
 
-@implementer(IServerCipher)
+@implementer(IServerCipher, IExplained)
 class RsaServer(_Rsa):
     """The rsa cipher of a service."""
 
@@ -137,7 +143,7 @@ class RsaServer(_Rsa):
         return RsaServerLayer(wrapped, self._running_on, self._classic_key, keys, self._mode)
 
 
-@implementer(IClientCipher)
+@implementer(IClientCipher, IExplained)
 class RsaClient(_Rsa):
     """The rsa cipher of a client's profile."""
 

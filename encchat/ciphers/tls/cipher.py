@@ -16,9 +16,11 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProt
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from encchat.ciphers.explaining import IExplained
 from encchat.ciphers.interfaces import IClientCipher, IServerCipher, Place, Trust
 from encchat.ciphers.layer import CipherFactory
 from encchat.ciphers.tls.contexts import client_context, server_context
+from encchat.ciphers.tls.explain import TlsExplainer
 from encchat.ciphers.tls.hosts import HostCheck
 from encchat.ciphers.tls.judge import HostJudge, Judge, PinJudge, RevokedSerials, UserJudge, key_words
 from encchat.ciphers.tls.layer import ClientLayer, ServerLayer, TlsLayer
@@ -89,6 +91,10 @@ class TlsCipher:
         if self._reminder is not None and self._reminder.active():
             self._reminder.cancel()
 
+    def explainer(self) -> TlsExplainer:
+        """As IExplained."""
+        return TlsExplainer()
+
     def reload(self) -> None:
         """As ICipher."""
         if self._watch is not None:
@@ -149,7 +155,7 @@ class TlsCipher:
         return self._clock, self._context
 
 
-@implementer(IServerCipher)
+@implementer(IServerCipher, IExplained)
 class TlsServer(TlsCipher):
     """The side that is connected to."""
 
@@ -170,7 +176,7 @@ class TlsServer(TlsCipher):
         return UserJudge(self.material.showing, self._revoked)
 
 
-@implementer(IClientCipher)
+@implementer(IClientCipher, IExplained)
 class TlsClient(TlsCipher):
     """The side that connects."""
 
