@@ -16,7 +16,6 @@ from encchat.core.interfaces import (
     Conflict,
     Draft,
     Findings,
-    IDirectory,
     IRoomLog,
     Item,
     Outcome,
@@ -26,7 +25,9 @@ from encchat.core.interfaces import (
     Unavailable,
     UnknownPosition,
 )
+from encchat.core.keeping import IStore
 from encchat.logs.hints import Hints
+from encchat.logs.keeping import MemoryKeys, MemoryMail
 from encchat.logs.numbering import Memo, Tail, check_bounds, check_drafts, number, refusal, repeated
 from encchat.logs.searching import Search
 from encchat.messages import Position
@@ -77,7 +78,7 @@ class _Room:
         return self.floor
 
 
-@implementer(IRoomLog, IDirectory)
+@implementer(IRoomLog, IStore)
 class MemoryLog:
     """:param log_id: 16 bytes that name this log.
     :param keep: how many entries of each room stay at most; None: all of them.
@@ -91,6 +92,8 @@ class MemoryLog:
         self._revision = 0
         self._hints = Hints()
         self._closed = False
+        self.mail = MemoryMail(self._check_open)
+        self.keys = MemoryKeys(self._check_open)
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
         self._check_open()

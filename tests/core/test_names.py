@@ -69,8 +69,8 @@ class Names(SynchronousTestCase):
 
     def test_other_names(self) -> None:
         """What differs by more stays apart: sharp s, final sigma, an accent, another script."""
-        for one, other in (("fussball", "fußball"), ("ς", "σ"), ("rene", "rené"), ("a", "а")):
-            self.assertNotEqual(parse_name(one).key, parse_name(other).key)
+        for one, another in (("fussball", "fußball"), ("ς", "σ"), ("rene", "rené"), ("a", "а")):
+            self.assertNotEqual(parse_name(one).key, parse_name(another).key)
 
     def test_shown(self) -> None:
         """A person is shown as he writes himself; text is composed (NFC)."""

@@ -1,0 +1,146 @@
+"""Mail and one-time keys in the log's file: the tables, and what is done to them.
+
+A letter's row is there until it is discarded; a box's row remembers the last seq. A one-time key's row stays
+after the key was handed out, without the key, so that the same one is not taken in again. Each function runs
+in somebody else's transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from hashlib import sha256
+
+from encchat.core.keeping import MAX_ONE_TIME, MAX_REMEMBERED, Mailed, Posting, Usage, has_room
+
+_TABLES = (
+    "CREATE TABLE boxes (box TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE mail (id INTEGER PRIMARY KEY, box TEXT NOT NULL, seq INTEGER NOT NULL,
+        time INTEGER NOT NULL, sender TEXT NOT NULL, device TEXT NOT NULL, size INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX mail_place ON mail (box, seq)",
+    # What each sender has in a box, without a look at the letters.
+    "CREATE INDEX mail_share ON mail (box, sender, size)",
+    "CREATE INDEX mail_age ON mail (time)",
+    # The key of one that was handed out is NULL.
+    """CREATE TABLE one_time (box TEXT NOT NULL, digest BLOB NOT NULL, number INTEGER NOT NULL, key BLOB,
+        PRIMARY KEY (box, digest)) WITHOUT ROWID""",
+    "CREATE INDEX one_time_order ON one_time (box, number)",
+)
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """The step of the schema that adds the tables."""
+    for table in _TABLES:
+        connection.execute(table)
+
+
+def post(connection: sqlite3.Connection, postings: Sequence[Posting]) -> list[int]:
+    """As ``IMail.post``."""
+    shares: dict[str, dict[str, Usage]] = {}
+    totals: dict[str, Usage] = {}
+    last: dict[str, int] = {}
+    seqs = []
+    for posting in postings:
+        box, size = posting.box, len(posting.body)
+        if box not in shares:
+            shares[box] = {
+                sender: Usage(letters, held)
+                for sender, letters, held in connection.execute(
+                    "SELECT sender, count(*), sum(size) FROM mail WHERE box = ? GROUP BY sender", (box,)
+                )
+            }
+            totals[box] = Usage(
+                sum(usage.letters for usage in shares[box].values()),
+                sum(usage.size for usage in shares[box].values()),
+            )
+            row = connection.execute("SELECT last FROM boxes WHERE box = ?", (box,)).fetchone()
+            last[box] = row[0] if row else 0
+        own = shares[box].setdefault(posting.sender, Usage())
+        if not has_room(totals[box], own, size):
+            seqs.append(0)
+            continue
+        own.add(size)
+        totals[box].add(size)
+        last[box] += 1
+        seqs.append(last[box])
+        connection.execute(
+            "INSERT INTO mail (box, seq, time, sender, device, size, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (box, last[box], posting.time, posting.sender, posting.device, size, posting.body),
+        )
+    connection.executemany("INSERT OR REPLACE INTO boxes (box, last) VALUES (?, ?)", list(last.items()))
+    return seqs
+
+
+def fetch(connection: sqlite3.Connection, box: str, after: int, limit: int, size: int) -> list[Mailed]:
+    """As ``IMail.fetch``."""
+    found: list[Mailed] = []
+    cursor = connection.execute(
+        "SELECT seq, sender, device, body FROM mail WHERE box = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (box, after, limit),
+    )
+    for row in cursor:
+        letter = Mailed(*row)
+        size -= len(letter.body)
+        if size < 0 and found:
+            break
+        found.append(letter)
+    cursor.close()
+    return found
+
+
+def discard(connection: sqlite3.Connection, box: str, upto: int) -> None:
+    """As ``IMail.discard``."""
+    connection.execute("DELETE FROM mail WHERE box = ? AND seq <= ?", (box, upto))
+
+
+def close_box(connection: sqlite3.Connection, box: str) -> None:
+    """As ``IMail.close_box``."""
+    connection.execute("DELETE FROM mail WHERE box = ?", (box,))
+    connection.execute("DELETE FROM boxes WHERE box = ?", (box,))
+
+
+def expire(connection: sqlite3.Connection, before: int) -> None:
+    """As ``IMail.expire``."""
+    connection.execute("DELETE FROM mail WHERE time < ?", (before,))
+
+
+def add(connection: sqlite3.Connection, box: str, keys: Sequence[bytes]) -> int:
+    """As ``IKeyPool.add``."""
+    held, had, number = connection.execute(
+        "SELECT count(key), count(*), coalesce(max(number), 0) FROM one_time WHERE box = ?", (box,)
+    ).fetchone()
+    for key in keys:
+        if held == MAX_ONE_TIME:
+            break
+        number += 1
+        added = connection.execute(
+            "INSERT OR IGNORE INTO one_time (box, digest, number, key) VALUES (?, ?, ?, ?)",
+            (box, sha256(key).digest(), number, key),
+        ).rowcount
+        held += added
+        had += added
+    if had > MAX_REMEMBERED:
+        connection.execute(
+            """DELETE FROM one_time WHERE box = ?1 AND digest IN (SELECT digest FROM one_time
+                WHERE box = ?1 AND key IS NULL ORDER BY number LIMIT ?2)""",
+            (box, had - MAX_REMEMBERED),
+        )
+    return int(held)
+
+
+def take(connection: sqlite3.Connection, box: str) -> bytes:
+    """The oldest key of the box, which is gone then; ``b""`` where there is none."""
+    row = connection.execute(
+        "SELECT digest, key FROM one_time WHERE box = ? AND key IS NOT NULL ORDER BY number LIMIT 1", (box,)
+    ).fetchone()
+    if row is None:
+        return b""
+    digest, key = row
+    connection.execute("UPDATE one_time SET key = NULL WHERE box = ? AND digest = ?", (box, digest))
+    return bytes(key)
+
+
+def empty(connection: sqlite3.Connection, box: str) -> None:
+    """As ``IKeyPool.empty``."""
+    connection.execute("DELETE FROM one_time WHERE box = ?", (box,))
