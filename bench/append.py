@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import react
 
+from bench._said import bodies
 from encchat.core.interfaces import Draft, Stored
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
-
-BODY = b"x" * 180
 
 
 def msgids(kind: str) -> Iterator[bytes]:
@@ -49,11 +48,14 @@ class Load:
         self.rooms = arguments.rooms
         self.numbers = count()
         self.ids = msgids(arguments.msgids)
+        self.bodies = cycle(bodies(5000))
         self.latencies: list[float] = []
 
     def draft(self, sender: int) -> Draft:
         room = f"+room{next(self.numbers) % self.rooms}"
-        return Draft(room, 1_700_000_000_000, f"user{sender}", "desk", "text", next(self.ids), BODY)
+        return Draft(
+            room, 1_700_000_000_000, f"user{sender}", "desk", "text", next(self.ids), next(self.bodies)
+        )
 
     async def senders_pattern(self) -> None:
         await DeferredList([Deferred.fromCoroutine(self._send(n)) for n in range(self.senders)])

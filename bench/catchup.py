@@ -20,13 +20,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from bench._said import bodies
 from encchat.core.interfaces import Draft
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.messages import MAX_PAGE, Position
 from encchat.wire import advance
 
 ROOM = "+lobby"
-BODY = b"x" * 180
 FILL = 2000
 
 
@@ -39,6 +39,8 @@ def peak_rss() -> int:
 
 
 async def fill(log: SqliteLog, entries: int) -> None:
+    """A room with so many entries."""
+    said = bodies(5000)
     for start in range(0, entries, FILL):
         drafts = [
             Draft(
@@ -48,7 +50,7 @@ async def fill(log: SqliteLog, entries: int) -> None:
                 "desk",
                 "text",
                 (start + n).to_bytes(6, "big") + os.urandom(10),
-                BODY,
+                said[(start + n) % len(said)],
             )
             for n in range(min(FILL, entries - start))
         ]

@@ -20,7 +20,7 @@ from encchat.errors import ConfigError, UsageError
 from encchat.logs import backup as copying
 from encchat.logs import offline
 from encchat.logs.files import create_file
-from encchat.logs.verify import verify
+from encchat.logs.verify import index_problem, verify
 from encchat.text import clean_line
 
 _path = click.Path(path_type=Path)
@@ -51,15 +51,18 @@ def log() -> None:
 @data_option
 @click.pass_context
 def verify_log(ctx: click.Context, data: Path | None) -> None:
-    """Recompute every chain, and look for whatever is missing, altered or there twice. Ends with exit code 1
-    if there is anything."""
+    """Recompute every chain, look for whatever is missing, altered or there twice, and compare the search
+    index with the messages. Ends with exit code 1 if there is anything."""
     path = log_file(data)
     wrong = 0
     with offline.opened(path) as connection:
         for problem in verify(path):
             click.echo(clean_line(problem))
             wrong += 1
-        if not wrong:
+        stale = index_problem(path) if not wrong else None
+        if stale is not None:
+            click.echo(clean_line(stale))
+        elif not wrong:
             found = offline.rooms(connection)
             entries = sum(room.kept for room in found)
             click.echo(f"All is well: {entries} entries in {len(found)} rooms.")
@@ -68,6 +71,18 @@ def verify_log(ctx: click.Context, data: Path | None) -> None:
             f"{wrong} problems. Keep a copy of {path}, and restore a backup: encchat-admin restore FILE"
         )
         ctx.exit(1)
+    if stale is not None:
+        click.echo("No message is lost. Stop the service, and forget the index: encchat-admin log reindex")
+        ctx.exit(1)
+
+
+@log.command("reindex")
+@data_option
+def forget_index(data: Path | None) -> None:
+    """Forget the search index, while the service does not run; the service makes it anew when it starts, and
+    finds everything meanwhile."""
+    offline.reindex(log_file(data).parent)
+    click.echo("The search index is made anew when the service starts.")
 
 
 @log.command("stats")

@@ -43,6 +43,9 @@ class Appender:
         self._rooms: dict[str, _Room] = {}
         self._next_room = self._next("rooms")
         self._next_row = self._next("blocks")
+        #: The open rooms in which a block was begun since somebody emptied this, so that the one before it
+        #: will not grow any more.
+        self.begun: set[int] = set()
 
     def append(self, calls: Sequence[Sequence[Draft]]) -> tuple[list[list[Outcome]], dict[str, int]]:
         """The outcomes for each of several appends, in order, and the new heads of the rooms."""
@@ -78,6 +81,8 @@ class Appender:
         if room.block is None or not room.block.has_room_for(frame):
             room.row, room.block = self._next_row, Block(room.tail.seq, before, b"")
             self._next_row += 1
+            if draft.room.startswith("+"):
+                self.begun.add(room.id)
         room.block.frames += frame
         batch.rows[room.row] = (room.row, room.id, room.block)
         batch.frames[key] = frame

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from encchat.core.interfaces import Conflict
+from encchat.logs import index
 from encchat.logs.blocks import Block, Damaged, split
 from encchat.logs.numbering import Memo
 from encchat.messages import MAX_BODY, Position
@@ -49,11 +50,11 @@ def trim(connection: sqlite3.Connection, room: str, before: int) -> tuple[Positi
     Returns the position after the last one that is gone, and whether there is more to do.
     """
     row = connection.execute(
-        "SELECT id, head, floor, floor_chain FROM rooms WHERE name = ?", (room,)
+        "SELECT id, head, floor, floor_chain, indexed FROM rooms WHERE name = ?", (room,)
     ).fetchone()
     if row is None:
         return Position(), False
-    number, head, floor, chain = row
+    number, head, floor, chain, indexed = row
     goal = min(before - 1, head)
     if goal <= floor:
         return Position(floor, chain), False
@@ -64,7 +65,10 @@ def trim(connection: sqlite3.Connection, room: str, before: int) -> tuple[Positi
     ).fetchall()
     at = Position(floor, chain)
     for id_, *fields in rows:
-        at = _trim_block(connection, room, number, id_, Block(*fields), at, last)
+        block = Block(*fields)
+        at = _trim_block(connection, room, number, id_, block, at, last)
+        if block.first <= indexed:
+            _trim_index(connection, number, id_, block, at)
     if at.seq != last:
         raise Damaged(reason=f"entry {at.seq + 1} of {room} is missing")
     connection.execute("UPDATE rooms SET floor = ?, floor_chain = ? WHERE id = ?", (at.seq, at.chain, number))
@@ -92,6 +96,14 @@ def _trim_block(
             (at.seq + 1, at.chain, b"".join(entries[count:]), id_),
         )
     return at
+
+
+def _trim_index(connection: sqlite3.Connection, number: int, id_: int, block: Block, at: Position) -> None:
+    entries = split(block.frames)
+    index.remove(connection, number, id_, entries)
+    kept = entries[at.seq + 1 - block.first :]
+    if kept:
+        index.add(connection, number, [(id_, kept)])
 
 
 def _expect(connection: sqlite3.Connection, kind: str, key: str, expected: int) -> None:

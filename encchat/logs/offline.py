@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encchat.errors import ConfigError
+from encchat.logs import index
 from encchat.logs.backup import copy
 from encchat.logs.files import DirectoryLock, check_file, prepare_directory, sync_directory
 from encchat.logs.queries import read
-from encchat.logs.schema import UPGRADES, inspect_file, open_reader
+from encchat.logs.schema import UPGRADES, inspect_file, open_reader, open_writer
 from encchat.logs.verify import verify
 from encchat.messages import Entry
 from encchat.wire import decode_entry
@@ -51,15 +52,15 @@ class Room:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads a log that is there.
+def opened(path: Path, *, earlier: bool = False) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads a log that is there; also one of an ``earlier`` version, if that is said.
 
     :raises ConfigError: it is not there, not a log, of another version, or damaged.
     """
     try:
         if not path.is_file():
             raise Unreadable(path=str(path), reason="there is no such file")
-        if inspect_file(path) != len(UPGRADES):
+        if inspect_file(path) != len(UPGRADES) and not earlier:
             raise Unreadable(path=str(path), reason="it is of an earlier version, which the service upgrades")
         with closing(open_reader(path)) as connection:
             yield connection
@@ -102,12 +103,13 @@ def entries(connection: sqlite3.Connection, room: Room) -> Iterator[Entry]:
 
 def restore(source: Path, directory: Path) -> Path | None:
     """Put the backup ``source`` in place of the log in ``directory``, where no service runs. Returns where
-    the log is now that was there before, if there was one.
+    the log is now that was there before, if there was one. A backup of an earlier version stays what it is:
+    the service upgrades it when it starts.
 
     :raises ConfigError: the backup is not whole, or the directory cannot be used; nothing was changed then.
     :raises BackupFailed: the copy could not be written; nothing was changed then.
     """
-    with opened(source):
+    with opened(source, earlier=True):
         pass
     for problem in verify(source):
         raise Broken(path=str(source), problem=problem)
@@ -121,10 +123,30 @@ def restore(source: Path, directory: Path) -> Path | None:
         lock.release()
 
 
+def reindex(directory: Path) -> None:
+    """Forget the search index of the log in ``directory``, where no service runs; the next one makes it anew.
+
+    :raises ConfigError: there is no log, it cannot be used, or a service uses it.
+    """
+    path = directory / FILE
+    with opened(path):
+        pass
+    lock = DirectoryLock(directory)
+    try:
+        with closing(open_writer(path, "full")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            index.empty(connection)
+            connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise Unreadable(path=str(path), reason=str(error)) from None
+    finally:
+        lock.release()
+
+
 def _replace(source: Path, directory: Path) -> Path | None:
     target, fresh = directory / FILE, directory / f"{FILE}.restored"
     fresh.unlink(missing_ok=True)
-    with opened(source) as connection:
+    with opened(source, earlier=True) as connection:
         copy(connection, fresh)
     before = None
     if check_file(target):

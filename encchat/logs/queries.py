@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from encchat.core.interfaces import Findings, Item, Slice, Trimmed, UnknownPosition
+from encchat.logs import index
 from encchat.logs.blocks import Block, Damaged, Page, split
 from encchat.logs.searching import Search
 from encchat.messages import Position
@@ -76,19 +77,49 @@ def read_back(connection: sqlite3.Connection, room: str, before: int, limit: int
 def search(
     connection: sqlite3.Connection, room: str, words: frozenset[str], before: int, limit: int, size: int
 ) -> Findings:
-    """As ``IRoomLog.search``."""
+    """As ``IRoomLog.search``: what the index has not got to yet is looked at, the rest asked of it."""
     with _moment(connection):
         extent = _extent(connection, room)
-        end = max(extent.floor.seq, min(before - 1, extent.head.seq))
+        floor = extent.floor.seq
+        end = max(floor, min(before - 1, extent.head.seq))
         search = Search(words, end + 1, limit, size)
-        if end > extent.floor.seq:
-            for block in _blocks(connection, _BLOCKS_BACK, extent.id, end):
-                entries = split(block.frames)[: max(0, search.reached - block.first)]
-                if block.first + len(entries) != search.reached:
-                    raise _lost(room, search.reached - 1)
-                if not search.take(reversed(entries)):
-                    break
-    return search.findings(extent.floor.seq)
+        (indexed,) = connection.execute(
+            "SELECT coalesce((SELECT indexed FROM rooms WHERE id = ?), 0)", (extent.id,)
+        ).fetchone()
+        if (
+            _search_blocks(connection, search, room, extent.id, max(floor, indexed))
+            and search.reached > floor + 1
+        ):
+            _search_index(connection, search, room, extent)
+    return search.findings(floor)
+
+
+def _search_blocks(
+    connection: sqlite3.Connection, search: Search, room: str, number: int, down_to: int
+) -> bool:
+    """Look at every entry behind ``down_to``; whether more are wanted."""
+    if search.reached > down_to + 1:
+        for block in _blocks(connection, _BLOCKS_BACK, number, search.reached - 1):
+            entries = split(block.frames)[: max(0, search.reached - block.first)]
+            if block.first + len(entries) != search.reached:
+                raise _lost(room, search.reached - 1)
+            if not search.take(reversed(entries)):
+                return False
+            if search.reached <= down_to + 1:
+                break
+        if search.reached > down_to + 1:
+            raise _lost(room, search.reached - 1)
+    return True
+
+
+def _search_index(connection: sqlite3.Connection, search: Search, room: str, extent: Extent) -> None:
+    with closing(index.candidates(connection, extent.id, search.words, search.reached - 1)) as found:
+        for block in found:
+            entries = split(block.frames)[: max(0, search.reached - block.first)]
+            search.skip(block.first + len(entries))
+            if not search.take(reversed(entries)):
+                return
+    search.skip(extent.floor.seq + 1)
 
 
 def head(connection: sqlite3.Connection, room: str) -> Position:

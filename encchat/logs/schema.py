@@ -11,10 +11,12 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from encchat.errors import ConfigError
+from encchat.logs import boxes, index
 from encchat.logs.backup import copy
 from encchat.logs.files import check_file, create_file, sync_directory
 
@@ -66,7 +68,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 #: One step for each version that there ever was; never change one that was released.
-UPGRADES: Sequence[Upgrade] = (_create,)
+UPGRADES: Sequence[Upgrade] = (_create, index.create, boxes.create)
 
 
 def connect(target: str) -> sqlite3.Connection:
@@ -86,6 +88,8 @@ def open_writer(
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise ConfigError(reason=f"Python has SQLite {sqlite3.sqlite_version} here; 3.35 or later is needed")
+    if not _has_fts5():
+        raise ConfigError(reason="Python has an SQLite without FTS5 here, which the search needs")
     synchronous = _SYNCHRONOUS.get(durability)
     if synchronous is None:
         raise ConfigError(reason=f"the durability {durability!r} is not one: use full or relaxed")
@@ -104,6 +108,7 @@ def open_writer(
             check = connection.execute("SELECT length(log_id) FROM log").fetchone()
             if check != (16,):
                 raise ConfigError(reason=_damaged(path, "it has lost its name"))
+            index.prepare(connection)
         except BaseException:
             connection.close()
             raise
@@ -114,6 +119,11 @@ def open_writer(
     except OSError as error:
         raise ConfigError(reason=f"{path} cannot be used: {error.strerror}") from None
     return connection
+
+
+def _has_fts5() -> bool:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        return any(option == "ENABLE_FTS5" for (option,) in connection.execute("PRAGMA compile_options"))
 
 
 def open_reader(path: Path, connect: Connect = connect) -> sqlite3.Connection:

@@ -19,7 +19,7 @@ class Search:
     """
 
     def __init__(self, words: frozenset[str], before: int, limit: int, size: int) -> None:
-        self._words = words
+        self.words = words
         self._limit = limit
         self._size = size
         self._found: list[bytes] = []
@@ -30,7 +30,7 @@ class Search:
     def take(self, frames: Iterable[bytes]) -> bool:
         """Look at the frames in order; whether further ones are wanted."""
         for frame in frames:
-            if matches(frame, self._words):
+            if matches(frame, self.words):
                 if self._found and len(frame) > self._size:
                     return False
                 self._size -= len(frame)
@@ -40,6 +40,10 @@ class Search:
             if len(self._found) == self._limit or self._looks == MAX_LOOKS:
                 return False
         return True
+
+    def skip(self, seq: int) -> None:
+        """Entries from ``seq`` on are known not to match."""
+        self.reached = min(self.reached, seq)
 
     def findings(self, floor: int) -> Findings:
         """What was found, in a log that begins after seq ``floor``."""

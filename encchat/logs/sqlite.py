@@ -19,14 +19,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from zope.interface import implementer
 
-from encchat.core.interfaces import Draft, Findings, IDirectory, IRoomLog, Item, Outcome, Slice, Unavailable
+from encchat.core.interfaces import Draft, Findings, IRoomLog, Item, Outcome, Slice, Unavailable
+from encchat.core.keeping import IStore
 from encchat.logs import backup, changes, queries
 from encchat.logs.files import DirectoryLock, prepare_directory
 from encchat.logs.hints import Hints
+from encchat.logs.indexing import IDLE
+from encchat.logs.letters import SqliteKeys, SqliteMail
 from encchat.logs.numbering import check_bounds, check_drafts
 from encchat.logs.readers import Readers
 from encchat.logs.schema import UPGRADES, Connect, Durability, Upgrade, connect, open_writer
-from encchat.logs.verify import problems
+from encchat.logs.verify import index_problem_of, problems
 from encchat.logs.writer import Writer
 from encchat.messages import Position
 
@@ -45,8 +48,11 @@ def open_sqlite_log(
     durability: Durability = "full",
     upgrades: Sequence[Upgrade] = UPGRADES,
     connect: Connect = connect,
+    index_after: float = IDLE,
 ) -> SqliteLog:
     """Open the log in the file ``path``, made if there is none, in a directory that is ours alone.
+
+    :param index_after: seconds without a send, after which the search index is worked at.
 
     It starts threads: open it in the process that uses it, so after ``twistd`` went to the background.
 
@@ -67,7 +73,7 @@ def open_sqlite_log(
     hints = Hints()
     return SqliteLog(
         log_id,
-        Writer(writer, path, reactor, hints.tell),
+        Writer(writer, path, reactor, hints.tell, index_after),
         Readers(path, reactor, connect),
         hints,
         lock,
@@ -75,7 +81,7 @@ def open_sqlite_log(
     )
 
 
-@implementer(IRoomLog, IDirectory)
+@implementer(IRoomLog, IStore)
 class SqliteLog:
     """Made by :func:`open_sqlite_log`. To be used on the reactor thread, and closed before it stops."""
 
@@ -88,6 +94,8 @@ class SqliteLog:
         self._hints = hints
         self._lock = lock
         self._reactor = reactor
+        self.mail = SqliteMail(writer, readers)
+        self.keys = SqliteKeys(writer)
 
     @property
     def commits(self) -> int:
@@ -160,6 +168,10 @@ class SqliteLog:
         check_bounds(0, limit)
         return await self._readers.run(lambda c: queries.scan(c, kind, after, limit))
 
+    async def index(self) -> None:
+        """Bring the search index up to date now; what cannot be done is logged, and done later."""
+        await self._writer.index()
+
     async def backup(self, path: Path) -> None:
         """Copy the log, as it is at this moment, to the new file ``path``; sends go on meanwhile.
 
@@ -168,5 +180,8 @@ class SqliteLog:
         await self._readers.run_long(partial(backup.copy, target=path))
 
     async def verify(self) -> list[str]:
-        """Recompute every chain, and return a line for each problem, at most ``MAX_PROBLEMS``."""
-        return await self._readers.run_long(lambda c: list(islice(problems(c), MAX_PROBLEMS)))
+        """Recompute every chain, and return a line for each problem, at most ``MAX_PROBLEMS``; then also what
+        is wrong with the search index."""
+        found = await self._readers.run_long(lambda c: list(islice(problems(c), MAX_PROBLEMS)))
+        of_index = await self._readers.run_long(index_problem_of)
+        return found if of_index is None else [*found, of_index]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from encchat.core.interfaces import Unavailable
 from encchat.errors import PeerError
+from encchat.logs import index
 from encchat.logs.blocks import Block, split
 from encchat.logs.queries import Extent
 from encchat.logs.schema import open_reader
@@ -27,6 +28,30 @@ def verify(path: Path) -> Iterator[str]:
             yield from problems(connection)
     except sqlite3.Error as error:
         yield f"{path} cannot be read: {error}"
+
+
+def index_problem(path: Path) -> str | None:
+    """What is wrong with the search index of the log in ``path``, if anything is. It is made of the entries,
+    so nothing is lost by making it anew (``offline.reindex``)."""
+    try:
+        with closing(open_reader(path)) as connection:
+            return index_problem_of(connection)
+    except (sqlite3.Error, Unavailable) as error:
+        return f"the search index cannot be read: {error}"
+
+
+def index_problem_of(connection: sqlite3.Connection) -> str | None:
+    """The same behind a connection, as it is at this moment.
+
+    :raises sqlite3.Error: it cannot be read.
+    :raises Unavailable: entries cannot be read.
+    """
+    connection.execute("BEGIN")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return index.problem(connection) if version > 1 else None
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:

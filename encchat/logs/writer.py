@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from encchat.core.interfaces import Draft, Outcome, Unavailable
 from encchat.errors import StorageError
 from encchat.logs.appender import Appender
+from encchat.logs.indexing import IDLE, Indexer
 
 #: Drafts and changes that may wait at once; past that, one is told to try again.
 MAX_WAITING = 100_000
@@ -38,12 +39,13 @@ Change: TypeAlias = Callable[[sqlite3.Connection], Any]
 
 @dataclass(slots=True)
 class _Job:
-    """An append, or a change of something else; and who waits for it. ``room`` is one whose rows the
-    change touches."""
+    """An append, a change of something else, or a step of the search index; and who waits for it. ``room`` is
+    one whose rows the change touches."""
 
     drafts: Sequence[Draft] = ()
     change: Change | None = None
     room: str | None = None
+    index: bool = False
     answer: Deferred[Any] = field(default_factory=Deferred)
 
     @property
@@ -58,6 +60,7 @@ class Writer:
     :param path: the file, to see how large its write-ahead log is.
     :param reactor: ``callFromThread`` and ``callLater``.
     :param announce: called on the reactor thread with the new heads of rooms, after the answers.
+    :param index_after: seconds without a send, after which the search index is worked at.
     """
 
     _log = Logger()
@@ -68,8 +71,10 @@ class Writer:
         path: Path,
         reactor: Any,  # IReactorFromThreads and IReactorTime in one object
         announce: Callable[[Mapping[str, int]], None],
+        index_after: float = IDLE,
     ) -> None:
         self._connection = connection
+        self._indexer = Indexer(connection, index_after)
         self._wal = path.with_name(path.name + "-wal")
         self._max_wal = MAX_WAL
         self._reactor = reactor
@@ -94,6 +99,11 @@ class Writer:
     async def change(self, change: Change, room: str | None = None) -> Any:
         """What ``change(connection)`` returned, once it is durable; or raise what it raised."""
         return await self._submit(_Job((), change, room))
+
+    async def index(self) -> None:
+        """Bring the search index up to date now."""
+        while await self._submit(_Job(index=True)):
+            pass
 
     async def close(self) -> None:
         """Write what waits, bring it all into the one file, and end the thread."""
@@ -147,20 +157,29 @@ class Writer:
             if count:
                 self._write(jobs[:count])
                 del jobs[:count]
+                self._indexer.keep_up()
         self._finish()
 
     def _gather(self, jobs: list[_Job]) -> bool:
         """Add all that has queued, after waiting for something to do; False at the end."""
         try:
-            while (more := self._queue.get(block=not jobs)) is not None:
+            while (more := self._queue.get(not jobs, self._indexer.due())) is not None:
                 jobs += more
         except Empty:
+            if not jobs:
+                self._indexer.step()
             return True
         return False
 
     def _write(self, jobs: list[_Job]) -> None:
         """One transaction for all; but when something unforeseen befalls it, one for each, so that
         what one job brings about harms no other."""
+        steps = [(job, self._indexer.step()) for job in jobs if job.index]
+        if steps:
+            self._reactor.callFromThread(self._deliver, steps, {})
+            jobs = [job for job in jobs if not job.index]
+        if not jobs:
+            return
         heads: dict[str, int] = {}
         try:
             results, heads = self._transact(jobs)
@@ -188,6 +207,10 @@ class Writer:
             appended = dict(zip(map(id, appends), outcomes, strict=True))
             connection.execute("COMMIT")
             self.commits += 1
+            self._indexer.grown(self._appender.begun)
+            self._appender.begun.clear()
+            if any(job.room for job in jobs):
+                self._indexer.shrunk()
         except BaseException:
             self._appender = None
             self._roll_back()

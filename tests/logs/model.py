@@ -24,6 +24,7 @@ from encchat.core.interfaces import (
     Unavailable,
     UnknownPosition,
 )
+from encchat.core.words import words_of
 from encchat.messages import GENESIS, Position
 from tests.contracts.log import draft, frame_of
 
@@ -33,8 +34,16 @@ limits = st.integers(1, 40)
 sizes = st.sampled_from([0, 100, 1000, 6000, 1 << 30])
 
 
-def _make(number: int, room: str, sender: str, kind: str, size: int, roster: int | None) -> Draft:
-    return draft(number, room=room, sender=sender, kind=kind, body=b"x" * size, roster=roster)
+#: What people say, with the words in it, each in one of the forms that count as the same.
+sayings = st.lists(st.sampled_from(["tea", "TEA", "straße", "STRASSE", "東京", "e\u0301", "_"]), max_size=3)
+words = st.frozensets(st.sampled_from(["tea", "strasse", "東京", "é", "none"]), min_size=1, max_size=2)
+
+
+def _make(
+    number: int, room: str, sender: str, kind: str, size: int, roster: int | None, said: list[str]
+) -> Draft:
+    body = " ".join(["x" * size, *said]).encode()
+    return draft(number, room=room, sender=sender, kind=kind, body=body, roster=roster)
 
 
 drafts = st.lists(
@@ -46,6 +55,7 @@ drafts = st.lists(
         st.sampled_from(["text", "text", "text", "roster"]),
         st.sampled_from([1, 1, 1, 900, 5000]),
         st.none() | st.integers(0, 30),
+        sayings,
     ),
     max_size=12,
 )
@@ -180,6 +190,24 @@ class LogMachine(RuleBasedStateMachine):
         else:
             self.assert_refused(found, room, seq)
         assert self.wait(self.log.head(name)) == room.position(len(room.entries))
+
+    @rule(wanted=words, before=seqs, limit=limits, size=sizes)
+    def search(self, wanted: frozenset[str], before: int, limit: int, size: int) -> None:
+        room = self.rooms["+lobby"]
+        found = self.wait(self.log.search("+lobby", wanted, before, limit, size))
+        end = max(min(before - 1, len(room.entries)), room.floor)
+        matching = [
+            seq
+            for seq in range(end, room.floor, -1)
+            if room.entries[seq - 1].kind == "text"
+            and wanted <= words_of(room.entries[seq - 1].body.decode())
+        ]
+        expected = room.fitting(matching[:limit], size)
+        assert list(found.frames) == [room.frame(seq) for seq in reversed(expected)]
+        # All that was not found from there on does not match; where nothing is missing, all was looked at.
+        assert [seq for seq in matching if seq >= found.reached] == expected
+        assert found.more == (found.reached > room.floor + 1)
+        assert found.reached == room.floor + 1 or len(expected) == limit or len(expected) < len(matching)
 
     @rule(name=rooms, before=seqs)
     def trim(self, name: str, before: int) -> None:

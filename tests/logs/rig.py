@@ -19,6 +19,8 @@ from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 
 #: Seconds after which a thread that was waited for counts as stuck.
 PATIENCE = 60
+#: Seconds that no test takes.
+NEVER = 1_000_000.0
 
 
 class Rig(Clock):
@@ -102,8 +104,9 @@ def failing(word: str, times: int = 1, error: str = "disk I/O error") -> Callabl
 
 
 def open_log(case: Any, path: Path, rig: Rig, **options: Any) -> SqliteLog:
-    """A log that is closed when the test ends."""
+    """A log that is closed when the test ends. Its search index is made only when it is told to."""
     options.setdefault("connect", connect)
+    options.setdefault("index_after", NEVER)
     log = open_sqlite_log(path, rig, **options)
     case.addCleanup(lambda: rig.wait(log.close()))
     return log

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.logs.memory import MemoryLog
 from encchat.logs.sqlite import open_sqlite_log
 from tests.logs.model import LogMachine
-from tests.logs.rig import Faults, Rig, failing
+from tests.logs.rig import NEVER, Faults, Rig, failing
 
 
 class MemoryMachine(LogMachine):
@@ -48,7 +48,9 @@ class SqliteMachine(LogMachine):
 
     def _open(self) -> None:
         path = Path(self._place.name) / "log.db"
-        self.log = open_sqlite_log(path, self._rig, durability="relaxed", connect=self._faults.connect)
+        self.log = open_sqlite_log(
+            path, self._rig, durability="relaxed", connect=self._faults.connect, index_after=NEVER
+        )
 
     def wait(self, coroutine: Any) -> Any:
         return self._rig.wait(coroutine)
@@ -56,6 +58,10 @@ class SqliteMachine(LogMachine):
     def restart(self) -> None:
         self.wait(self.log.close())
         self._open()
+
+    @rule()
+    def index(self) -> None:
+        self.wait(self.log.index())
 
     def fail_commit(self, after: bool) -> None:
         if after:

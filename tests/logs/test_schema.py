@@ -16,6 +16,9 @@ from encchat.logs.schema import APPLICATION_ID, UPGRADES, connect, open_writer
 from tests.contracts.log import MUCH, ROOM, draft
 from tests.logs.rig import Faults, Rig, failing, open_log
 
+#: The version that there is.
+LAST = len(UPGRADES)
+
 
 def add_mood(connection: sqlite3.Connection) -> None:
     """A step to a version that never was."""
@@ -205,10 +208,12 @@ class UpgradeTests(OpeningCase):
         (again,) = self.rig.wait(log.append([draft(2)]))
         self.assertTrue(again.duplicate)
         self.rig.wait(log.close())
-        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), 3)
+        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), LAST + 2)
         self.assertIsNone(self.ask(self.path, "SELECT temper FROM rooms"))
-        first, second = (self.path.with_name(f"log.db.schema-{n}") for n in (1, 2))
-        self.assertEqual([self.ask(copy, "PRAGMA user_version") for copy in (first, second)], [1, 2])
+        first, second = (self.path.with_name(f"log.db.schema-{n}") for n in (LAST, LAST + 1))
+        self.assertEqual(
+            [self.ask(copy, "PRAGMA user_version") for copy in (first, second)], [LAST, LAST + 1]
+        )
         self.assertEqual(self.ask(first, "SELECT head FROM rooms"), 3)
         self.assertEqual(first.stat().st_mode & 0o777, 0o600)
         self.assertIsNone(self.ask(second, "SELECT mood FROM rooms"))
@@ -216,19 +221,19 @@ class UpgradeTests(OpeningCase):
     def test_a_copy_can_be_opened_in_its_place(self) -> None:
         self.fill()
         self.rig.wait(self.open(upgrades=(*UPGRADES, add_mood)).close())
-        self.path.with_name("log.db.schema-1").rename(self.path)
+        self.path.with_name(f"log.db.schema-{LAST}").rename(self.path)
         log = self.open()
         self.assertEqual(len(self.rig.wait(log.read(ROOM, 0, 10, MUCH)).frames), 3)
 
     def test_a_new_file_needs_no_copy(self) -> None:
         self.rig.wait(self.open(upgrades=(*UPGRADES, add_mood)).close())
         self.assertEqual(sorted(os.listdir(self.path.parent)), ["lock", "log.db"])
-        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), 2)
+        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), LAST + 1)
 
     def test_a_step_that_fails_changes_nothing(self) -> None:
         self.fill()
         self.assertIn("nonsense", self.refusal(upgrades=(*UPGRADES, add_mood, stumble)))
-        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), 2)
+        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), LAST + 1)
         self.assertEqual(self.ask(self.path, "SELECT count(*) FROM msgids"), 3)
         log = self.open(upgrades=(*UPGRADES, add_mood, rename_mood))
         self.assertEqual(self.rig.wait(log.head(ROOM)).seq, 3)
@@ -238,7 +243,7 @@ class UpgradeTests(OpeningCase):
         faults = Faults()
         faults.before = failing("COMMIT")
         self.assertIn("I/O", self.refusal(upgrades=(*UPGRADES, add_mood), connect=faults.connect))
-        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), 1)
+        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), LAST)
 
     def test_no_step_without_a_copy(self) -> None:
         self.fill()
@@ -249,15 +254,18 @@ class UpgradeTests(OpeningCase):
         ):
             self.open(upgrades=(*UPGRADES, add_mood))
         self.assertIn("No space left", str(caught.exception))
-        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), 1)
+        self.assertEqual(self.ask(self.path, "PRAGMA user_version"), LAST)
 
-    def test_the_schema_is_the_one_that_was_released(self) -> None:
-        """Version 1 is in people's files: a change needs a step of its own."""
-        self.fill()
-        with closing(connect(str(self.path))) as connection:
-            tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        self.assertEqual(
-            sorted(tables), ["block_place", "blocks", "directory", "log", "memos", "msgids", "probe", "rooms"]
-        )
-        columns = " ".join("".join(tables[name] for name in sorted(tables)).split())
-        self.assertEqual(columns.count(" NOT NULL"), 26)
+    def test_the_schemas_are_those_that_were_released(self) -> None:
+        """These versions are in people's files: a change needs a step of its own."""
+        first = ["block_place", "blocks", "directory", "log", "memos", "msgids", "probe", "rooms"]
+        second = sorted([*first, "search", "search_config", "search_data", "search_idx", "search_state"])
+        boxes = ["boxes", "mail", "mail_age", "mail_place", "mail_share", "one_time", "one_time_order"]
+        versions = (first, second, sorted([*second, *boxes]))
+        with closing(connect(":memory:")) as connection:
+            for upgrade, names, constraints in zip(UPGRADES, versions, (26, 29, 41), strict=True):
+                upgrade(connection)
+                tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+                self.assertEqual(sorted(tables), names)
+                columns = " ".join("".join(tables[name] for name in sorted(tables)).split())
+                self.assertEqual(columns.count(" NOT NULL"), constraints)
