@@ -27,6 +27,8 @@ MAX_PAYLOAD = 256 * 1024
 MAX_BODY = 64 * 1024
 #: Entries that one Page carries at most.
 MAX_PAGE = 500
+#: Bytes of a file that one Chunk or Piece carries at most.
+MAX_PIECE = 64 * 1024
 
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -41,6 +43,9 @@ Reason: TypeAlias = Annotated[str, Meta(max_length=200)]
 MsgId: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Chain: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Body: TypeAlias = Annotated[bytes, Meta(max_length=MAX_BODY)]
+Hash: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Data: TypeAlias = Annotated[bytes, Meta(max_length=MAX_PIECE)]
 
 #: The chain before a room's first entry.
 GENESIS = bytes(32)
@@ -54,13 +59,15 @@ class Position(Struct, frozen=True, array_like=True, order=True):
 
 
 class Limits(Struct, frozen=True, array_like=True):
-    """What the server accepts: sizes in bytes, the send rate in messages a second (0: no limit)."""
+    """What the server accepts: sizes in bytes, the send rate in messages a second (0: no limit). ``file`` is
+    the largest file; 0: it takes none."""
 
     payload: Count = MAX_PAYLOAD
     body: Count = MAX_BODY
     page: Count = MAX_PAGE
     rate: Count = 20
     burst: Count = 60
+    file: Size = 0
 
 
 class Member(Struct, frozen=True, array_like=True):
@@ -312,6 +319,35 @@ class About(_Message, frozen=True):
     room: RoomName
 
 
+class Upload(_Message, frozen=True):
+    """Begin to give a file of ``size`` bytes with the SHA-256 ``hash`` to a room, or go on with it.
+    Answered by ``Ready``, which says from where."""
+
+    id: Id
+    room: RoomName
+    hash: Hash
+    size: Size
+
+
+class Chunk(_Message, frozen=True):
+    """The bytes at ``offset`` of a file whose ``Upload`` was begun. Answered by ``Ready``; the last one's
+    says that the file is whole, durable, and what its hash says."""
+
+    id: Id
+    hash: Hash
+    offset: Size
+    data: Data
+
+
+class Download(_Message, frozen=True):
+    """Read a file that somebody gave to a room, from ``offset`` on. Answered by ``Piece``."""
+
+    id: Id
+    room: RoomName
+    hash: Hash
+    offset: Size = 0
+
+
 class Ping(_Message, frozen=True):
     """Are you there? Answered by ``Pong``. Both sides may ask."""
 
@@ -486,6 +522,23 @@ class Linked(_Message, frozen=True):
     seconds: Count
 
 
+class Ready(_Message, frozen=True):
+    """The server has the first ``offset`` bytes of the file: go on from there. Once that is its size, there
+    is nothing left to send, and a ``file`` entry may name it."""
+
+    id: Id
+    offset: Size
+
+
+class Piece(_Message, frozen=True):
+    """The bytes at ``offset`` of a file of ``size`` bytes; empty only at its end."""
+
+    id: Id
+    offset: Size
+    size: Size
+    data: Data
+
+
 class Notice(_Message, frozen=True):
     """The server's operator has something to say to everybody."""
 
@@ -553,6 +606,9 @@ ClientMessage: TypeAlias = (
     | Mark
     | Link
     | Unlink
+    | Upload
+    | Chunk
+    | Download
     | Typing
     | Ping
     | Pong
@@ -575,6 +631,8 @@ ServerMessage: TypeAlias = (
     | Invited
     | Marked
     | Linked
+    | Ready
+    | Piece
     | Notice
     | Presence
     | Typing

@@ -1,5 +1,5 @@
 """What the hub keeps in the directory: who owns a name, what is known of a room, how far each name has read
-each room, codes for further devices, and who is banned from the server."""
+each room, codes for further devices, who is banned from the server, and which files there are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from encchat.core.admission import Claim
+from encchat.core.blobs import BlobRecord
 from encchat.core.interfaces import Conflict, IDirectory, Unavailable
 from encchat.core.links import LinkRecord
 from encchat.core.rules import Restraint, RoomRecord
@@ -24,6 +25,7 @@ _ROOM = "room"
 _MARK = "mark"
 _LINK = "link"
 _SERVER, _BANS = "server", "bans"
+_BLOB = "blob"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_claim = msgspec.msgpack.Decoder(Claim).decode
@@ -32,6 +34,7 @@ _decode_claim = msgspec.msgpack.Decoder(Claim).decode
 _decode_mark = msgspec.msgpack.Decoder(int).decode
 _decode_link = msgspec.msgpack.Decoder(LinkRecord).decode
 _decode_bans = msgspec.msgpack.Decoder(tuple[Restraint, ...]).decode
+_decode_blob = msgspec.msgpack.Decoder(BlobRecord).decode
 _decode_room = msgspec.msgpack.Decoder(RoomRecord).decode
 
 
@@ -138,6 +141,33 @@ class Directory:
         """Up to ``limit`` recorded rooms, by name, of those behind ``after``."""
         found = await self._items.scan(_ROOM, after, limit)
         return {room: _readable(_decode_room, item.value) for room, item in found.items()}
+
+    async def blob(self, blob: bytes) -> BlobRecord | None:
+        """What is recorded of a blob."""
+        item = await self._items.get(_BLOB, blob.hex())
+        return None if item is None else _readable(_decode_blob, item.value)
+
+    async def change_blob(self, blob: bytes, change: Callable[[BlobRecord | None], BlobRecord]) -> BlobRecord:
+        """Replace the record by what ``change`` makes of it, as ``change_claim`` does."""
+        return await self._change(_BLOB, blob.hex(), _decode_blob, change)
+
+    async def forget_blob(self, blob: bytes) -> bool:
+        """Remove the record of a blob that has no links, if there is one; whether there is none now."""
+        item = await self._items.get(_BLOB, blob.hex())
+        if item is None:
+            return True
+        if _readable(_decode_blob, item.value).links:
+            return False
+        try:
+            await self._items.delete(_BLOB, blob.hex(), item.revision)
+        except Conflict:
+            return False
+        return True
+
+    async def blobs(self, after: bytes = b"", limit: int = 1000) -> dict[bytes, BlobRecord]:
+        """Up to ``limit`` recorded blobs behind ``after``, in order."""
+        found = await self._items.scan(_BLOB, after.hex(), limit)
+        return {bytes.fromhex(key): _readable(_decode_blob, item.value) for key, item in found.items()}
 
     async def _change(
         self, kind: str, key: str, decode: Callable[[bytes], _T], change: Callable[[_T | None], _T]

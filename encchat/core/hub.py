@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from encchat.core import acts
 from encchat.core.admission import Policy
 from encchat.core.appends import Answer, AppendQueue
+from encchat.core.blobs import FileRules
 from encchat.core.directory import Directory
 from encchat.core.door import Door
 from encchat.core.identity import PeerIdentity
-from encchat.core.interfaces import Deed, Draft, IAudit, IDirectory, IRoomLog, ITurn, Stored
+from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IDirectory, IRoomLog, ITurn, Stored
+from encchat.core.keeper import Keeper
 from encchat.core.names import LOBBY, Name, parse_name
 from encchat.core.refusals import NoSuchName, NoSuchRoom
 from encchat.core.rooms import LIST_BYTES, Room
@@ -43,6 +45,7 @@ class Settings:
     max_rooms: int = 256
     #: Fingerprints of the keys that may do everything an owner may, in every room.
     admins: frozenset[str] = frozenset()
+    files: FileRules = field(default_factory=FileRules)
 
 
 class Hub:
@@ -55,12 +58,14 @@ class Hub:
         turn: ITurn,
         settings: Settings,
         audit: IAudit | None = None,
+        blobs: IBlobs | None = None,
     ) -> None:
         self.log = log
         self.directory = Directory(items)
         self.turn = turn
         self.settings = settings
         self.audit = audit
+        self.keeper = None if blobs is None else Keeper(blobs, self.directory, turn, settings.files)
         self.door = Door(self)
         self.appends = AppendQueue(log, lambda work: turn.spawn(work, None), turn.soon, self._committed)
         #: Those who were admitted; and all, with those who still have to say hello.

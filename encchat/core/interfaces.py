@@ -201,6 +201,47 @@ class IDirectory(Interface):
         """Up to ``limit`` records of a kind with keys above ``after``, in the order of their keys."""
 
 
+class IBlobs(Interface):
+    """Keeps the bytes of files: of those that are on their way, under any id of letters and digits, and of
+    blobs, under their SHA-256. Who calls takes care that nothing is done twice at once to one of them.
+    ``tests/contracts/blobs.py`` proves every implementation.
+
+    Every method may raise ``Unavailable``.
+    """
+
+    async def held(upload: str) -> int:
+        """How many bytes of an upload there are; 0 for one that is not known."""
+
+    async def write(upload: str, offset: int, data: bytes) -> None:
+        """Keep ``data`` at ``offset``, which is where what is held ends. If that fails, ``held`` may be
+        anything from ``offset`` to what it would be."""
+
+    async def digest(upload: str) -> bytes:
+        """The SHA-256 of what is held, as it can be read back, once all of it is durable."""
+
+    async def keep(upload: str, blob: bytes) -> None:
+        """Make a blob of an upload, durably; also where there is one already."""
+
+    async def discard(upload: str) -> None:
+        """Forget an upload, if there is one."""
+
+    async def read(blob: bytes, offset: int, size: int) -> bytes | None:
+        """Up to ``size`` bytes of a blob, fewer only at its end; None if there is no such blob."""
+
+    async def remove(blob: bytes) -> None:
+        """Forget a blob, if there is one."""
+
+    async def blobs(after: bytes = b"", limit: int = 1000) -> Sequence[bytes]:
+        """Up to ``limit`` blobs that there are, above ``after``, in order."""
+
+    async def uploads() -> Mapping[str, tuple[int, float]]:
+        """The uploads that there are: how many bytes each holds, and for how many seconds nothing was written
+        to it."""
+
+    async def close() -> None:
+        """Finish what was begun."""
+
+
 class Promise(Protocol[_T]):
     """A value that one coroutine awaits and somebody else has, once."""
 

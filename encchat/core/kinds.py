@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from encchat import messages as m
 from encchat.contents import CONTENTS, Content, Delete, Edit, File, NoContent, Reaction, Reply, parse
+from encchat.core import files
 from encchat.core.interfaces import Trimmed, UnknownPosition
 from encchat.core.names import parse_name
 from encchat.core.refusals import BadContent, NoSuchEntry, NotForThat, NotInRoom, NotYours
@@ -63,8 +64,10 @@ async def check(session: Session, room: Room, content: Content) -> None:
                 raise NotForThat(seq=entry.seq, room=room.name, done="taken back")
             if not _is_own(session, entry) and room.rank(session.person) < Rank.MODERATOR:
                 raise NotYours(seq=entry.seq, room=room.name, do="take back")
+            if entry.kind == "file":
+                await files.withdraw(session, entry)
         case File():
-            raise BadContent(kind="file")
+            await files.check(session, room, content)
     if session not in room:  # put out meanwhile
         raise NotInRoom(room=room.name)
     room.check_speech(session)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from encchat import messages as m
 from encchat.contents import CONTENTS
-from encchat.core import devices, kinds, moderation
+from encchat.core import devices, files, kinds, moderation
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
@@ -248,8 +248,9 @@ def bye(session: Session, message: m.Bye) -> None:
 
 #: The acts on a room, and what else has their rate.
 ACTS = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access, m.Link, m.Unlink)
-#: Messages that cost no token of the request rate; Send and Topic have a rate of their own, and so have acts.
-UNMETERED = (m.Hello, m.Send, m.Topic, m.Pong, m.Bye, *ACTS)
+#: Messages that cost no token of the request rate; Send and Topic have a rate of their own, and so have acts
+#: and the bytes of files.
+UNMETERED = (m.Hello, m.Send, m.Topic, m.Chunk, m.Download, m.Pong, m.Bye, *ACTS)
 
 HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, object, None] | None]] = {
     m.Hello: hello,
@@ -274,6 +275,9 @@ HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, objec
     m.Mark: mark,
     m.Link: devices.link,
     m.Unlink: devices.unlink,
+    m.Upload: files.upload,
+    m.Chunk: files.chunk,
+    m.Download: files.download,
     m.Typing: typing,
     m.Ping: ping,
     m.Pong: pong,

@@ -38,6 +38,8 @@ REQUEST_RATE, REQUEST_BURST = 20, 100
 ACT_RATE, ACT_BURST = 2, 20
 #: Bytes of a page that cost as much of that rate as another request.
 REQUEST_BYTES = 16 * 1024
+#: Bytes of files, in the same units: a second, and at once. These are 4 MiB a second.
+FILE_RATE, FILE_BURST = 256, 1024
 #: Messages that wait behind a request before the peer is no longer read.
 MAX_WAITING = 200
 #: Seconds of silence until we ask, and until we give up.
@@ -89,6 +91,7 @@ class Session:
         limits = hub.settings.limits
         self._sends = TokenBucket(limits.rate, limits.burst, now)
         self._requests = TokenBucket(REQUEST_RATE if limits.rate else 0, REQUEST_BURST, now)
+        self._file_bytes = TokenBucket(FILE_RATE if limits.rate else 0, FILE_BURST, now)
         self._acts = TokenBucket(ACT_RATE if limits.rate else 0, ACT_BURST, now)
         self._heard = now
         self._asked = False
@@ -246,6 +249,18 @@ class Session:
         :raises RateLimited: there is none left just now.
         """
         self._take(self._acts)
+
+    def take_file_bytes(self, size: int) -> None:
+        """Spend ``size`` bytes of files of the peer's rate; a few also for none.
+
+        :raises RateLimited: there are none left just now.
+        """
+        self._take(self._file_bytes)
+        self.charge_file_bytes(size)
+
+    def charge_file_bytes(self, size: int) -> None:
+        """Count ``size`` bytes of files that came or went."""
+        self._file_bytes.spend(size / REQUEST_BYTES)
 
     def charge(self, size: int) -> None:
         """Count an answer of ``size`` bytes as more than one request, as protecting it costs time: the next
