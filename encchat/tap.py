@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
 from twisted.python import usage
 
 import encchat
+from encchat.ciphers.interfaces import IServerCipher
 from encchat.ciphers.registry import help_ciphers, server_cipher
 from encchat.core.hub import Hub, Settings
 from encchat.errors import ConfigError, EncchatError, UsageError
@@ -23,9 +27,12 @@ from encchat.server.audit import AuditLog
 from encchat.server.caps import Caps
 from encchat.server.config import Config, load
 from encchat.server.control import Control
-from encchat.server.retention import Keep
 from encchat.server.service import ChatService, Listener
 from encchat.server.turn import ReactorTurn
+from encchat.wiretap.files import check_names
+
+#: Options that a configuration file cannot have: --wire keeps what people say, and must be seen to be on.
+NOT_IN_FILE = frozenset({"config", "wire"})
 
 
 def _whole(text: str) -> int:
@@ -60,8 +67,6 @@ class Options(usage.Options):
         ["burst", None, None, "messages that it may send at once [default: 60]", _whole],
         ["max-connections", None, None, "connections in all [default: 10000]", _whole],
         ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", _whole],
-        ["retain-days", None, None, "let entries go after so many days, 0: never [default: 0]", _whole],
-        ["retain-entries", None, None, "keep so many entries of a room, 0: all [default: 0]", _whole],
         ["config", "c", None, "TOML file with any of these options; flags win over it"],
     ]
     optFlags = [  # noqa: RUF012 -- as above
@@ -74,6 +79,8 @@ class Options(usage.Options):
         self["cipher"] = []
         self["port"] = []
         self["admin"] = []
+        self["retain"] = []
+        self["retain_entries"] = []
         self.config = Config()
 
     def opt_cipher(self, description: str) -> None:
@@ -87,6 +94,19 @@ class Options(usage.Options):
     def opt_admin(self, fingerprint: str) -> None:
         """fingerprint of an admin's key, SHA256:..., as encchat-client prints it; several times for more"""
         self["admin"].append(fingerprint)
+
+    def opt_retain(self, days: str) -> None:
+        """let messages go after DAYS, 0: never; or in one room, ROOM=DAYS; several times [default: 0]"""
+        self["retain"].append(days)
+
+    def opt_retain_entries(self, entries: str) -> None:
+        """keep so many messages of each room, 0: all; or of one, ROOM=NUMBER; several times [default: 0]"""
+        self["retain_entries"].append(entries)
+
+    def opt_wire(self, file: str) -> None:
+        """for a lesson: show each message and the network's bytes that carry it on the screen (-), or write them
+        into FILE.jsonl or, for Wireshark, FILE.pcap; several times for several"""
+        self["wire"].append(file)
 
     def opt_help_ciphers(self) -> None:
         """list the ciphers with their arguments, and exit"""
@@ -103,6 +123,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
             self.config = self._configured().check()
+            check_names(self["wire"])
         except usage.UsageError as error:
             _give_up(UsageError(reason=f"{error} (twistd encchat --help lists the options)"))
         except EncchatError as error:
@@ -110,12 +131,13 @@ class Options(usage.Options):
 
     def _configured(self) -> Config:
         options = dict(load(Path(self["config"]))) if self["config"] else {}
-        flags = {key.replace("-", "_"): value for key, value in self.items() if key != "config"}
-        for name in ("cipher", "port", "admin"):
+        flags = {key.replace("-", "_"): value for key, value in self.items() if key not in NOT_IN_FILE}
+        for name in ("cipher", "port", "admin", "retain", "retain_entries"):
             flags[name] = tuple(flags[name])
         options.update({name: value for name, value in flags.items() if value})
         # 0 says something here, and so wins over the file; it is not the flag that was left out.
-        options.update({name: 0 for name in ("rate", "retain_days", "retain_entries") if flags[name] == 0})
+        if flags["rate"] == 0:
+            options["rate"] = 0
         return Config(**options)  # type: ignore[arg-type]  # load() has given each option its type
 
 
@@ -125,12 +147,14 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     try:
-        return _make_service(options.config, reactor)
+        return _make_service(options.config, reactor, _tapped(options["wire"]))
     except EncchatError as error:
         _give_up(error)
 
 
-def _make_service(config: Config, reactor: Any) -> ChatService:
+def _make_service(
+    config: Config, reactor: Any, tapped: Callable[[IServerCipher], IServerCipher] = lambda cipher: cipher
+) -> ChatService:
     data = _data_directory(config)
     listeners = []
     for endpoint, description in config.listeners():
@@ -143,7 +167,7 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
             ) from None
         cipher = server_cipher(description, data, "")
         cipher.prepare()
-        listeners.append(Listener(endpoint, where, cipher))
+        listeners.append(Listener(endpoint, where, tapped(cipher)))
     settings = Settings(
         motd=config.motd,
         software=f"encchat {encchat.__version__}",
@@ -158,11 +182,32 @@ def _make_service(config: Config, reactor: Any) -> ChatService:
         return Hub(log, log, ReactorTurn(reactor), settings)
 
     caps = Caps(config.max_connections + 100, config.max_half_open)
-    keep = Keep(config.retain_days, config.retain_entries)
     companions = (AuditLog(data / audit.FILE, reactor), Control(data / control.FILE, reactor))
     return ChatService(
-        reactor, make_hub, caps, listeners, config.policy, _give_up, config.announce, keep, companions
+        reactor,
+        make_hub,
+        caps,
+        listeners,
+        config.policy,
+        _give_up,
+        config.announce,
+        config.rules(),
+        companions,
     )
+
+
+def _tapped(names: Sequence[str]) -> Callable[[IServerCipher], IServerCipher]:
+    """What --wire makes of a cipher. Its files are open from here on: nobody may find them later."""
+    if not names:
+        return lambda cipher: cipher
+    from encchat.wiretap.opening import open_wiretap
+    from encchat.wiretap.screen import Screen, on_stderr
+
+    log = Logger(namespace="encchat")
+    screen = Screen(on_stderr(os.environ))
+    return open_wiretap(
+        names, screen, lambda text: log.warn("{text}", text=text), lambda: time.time_ns() // 1_000_000
+    ).server
 
 
 def _open_log(config: Config, data: Path, reactor: Any) -> SqliteLog:

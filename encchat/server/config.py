@@ -11,6 +11,7 @@ from encchat.core.admission import Policy, parse_members
 from encchat.core.identity import is_fingerprint
 from encchat.errors import ConfigError, UsageError
 from encchat.messages import DEFAULT_PORT
+from encchat.server.retention import Rules, parse_rules
 
 DEFAULT_CIPHER = "rsa"
 DEFAULT_ENDPOINT = f"tcp:{DEFAULT_PORT}:interface=127.0.0.1"
@@ -36,8 +37,8 @@ class Config:
     max_half_open: int = 10
     announce: bool = False
     admin: tuple[str, ...] = ()
-    retain_days: int = 0
-    retain_entries: int = 0
+    retain: tuple[str, ...] = ()
+    retain_entries: tuple[str, ...] = ()
 
     def listeners(self) -> list[tuple[str, str]]:
         """Pairs of endpoint and cipher description: the n-th cipher belongs to the n-th port.
@@ -51,6 +52,13 @@ class Config:
                 "its own --port, in the same order"
             )
         return list(zip(ports, self.cipher, strict=True))
+
+    def rules(self) -> Rules:
+        """What stays of which room.
+
+        :raises UsageError: an option says it in a way that nobody can read.
+        """
+        return parse_rules(self.retain, self.retain_entries)
 
     def policy(self) -> Policy:
         """Who is admitted; reads the members file anew each time.
@@ -67,6 +75,7 @@ class Config:
         :raises UsageError: it does not; says why.
         """
         self.listeners()
+        self.rules()
         if self.access not in ("open", "members"):
             raise UsageError(reason=f"--access is 'open' or 'members', not {self.access!r}")
         if self.access == "members" and not self.members:
@@ -90,8 +99,6 @@ class Config:
             ("burst", 1),
             ("max_connections", 1),
             ("max_half_open", 1),
-            ("retain_days", 0),
-            ("retain_entries", 0),
         ):
             if not least <= getattr(self, name) < 2**31:
                 flag = name.replace("_", "-")
@@ -123,6 +130,8 @@ def _typed(path: Path, key: str, value: object, default: object) -> object:
     if isinstance(default, tuple):
         if isinstance(value, str):
             return (value,)
+        if type(value) is int and key.startswith("retain"):  # the server's, which is but a number
+            return (str(value),)
         if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ConfigError(reason=f'{path}: {key} must be a text or a list of texts, such as ["rsa"]')

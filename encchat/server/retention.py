@@ -1,4 +1,5 @@
-"""Lets old entries go: those above a number in each room, and those that are older than some days.
+"""Lets old entries go: those above a number in a room, and those that are older than some days; as the server
+or the room has it.
 
 It looks at every room when the service starts and once an hour, a page at a time, so that nobody who talks
 waits for it. Age is what the entries say of themselves, from the oldest on: it stops at the first one that
@@ -8,7 +9,9 @@ the service runs a clock that is set forward changes nothing either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,8 +19,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from encchat.core.interfaces import IRoomLog, ITurn
+from encchat.core.names import BadRoom, parse_room
 from encchat.core.positions import position_from, read_from
-from encchat.errors import EncchatError
+from encchat.errors import EncchatError, UsageError
 from encchat.wire import decode_entry
 
 #: Seconds between two looks.
@@ -29,13 +33,59 @@ DAY = 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What stays: entries of the last ``days``, and the last ``entries`` of each room; 0: all of them."""
+    """What stays of a room: entries of the last ``days``, and the last ``entries``; 0: all of them."""
 
     days: int = 0
     entries: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.days or self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What stays of which room: the room's own numbers, and where it has none the server's."""
+
+    server: Keep = Keep()
+    days: Mapping[str, int] = field(default_factory=dict)
+    entries: Mapping[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any((*self.days.values(), *self.entries.values(), self.server))
+
+    def of(self, room: str) -> Keep:
+        """What stays of this room."""
+        return Keep(self.days.get(room, self.server.days), self.entries.get(room, self.server.entries))
+
+
+def parse_rules(days: Sequence[str], entries: Sequence[str]) -> Rules:
+    """The rules that ``--retain`` and ``--retain-entries`` give: a number for the server, ``ROOM=NUMBER`` for
+    a room, each at most once.
+
+    :raises UsageError: one is not of this form, or is given twice.
+    """
+    of_days, of_entries = _numbers("--retain", days), _numbers("--retain-entries", entries)
+    return Rules(Keep(of_days.pop("", 0), of_entries.pop("", 0)), of_days, of_entries)
+
+
+def _numbers(option: str, given: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for text in given:
+        room, equals, number = text.rpartition("=")
+        if equals:
+            try:
+                room = parse_room(room)
+            except BadRoom as error:
+                raise UsageError(reason=f"{option} {text}: {error}") from None
+        if not re.fullmatch(r"[0-9]{1,9}", number):
+            raise UsageError(
+                reason=f"{option} {text}: write a whole number for the server, or ROOM=NUMBER for a room, "
+                f"such as {option} +ops=30; 0 keeps everything"
+            )
+        if room in found:
+            raise UsageError(reason=f"{option} is given twice for {room or 'the server'}: {text}")
+        found[room] = int(number)
+    return found
 
 
 class Retention:
@@ -47,9 +97,9 @@ class Retention:
 
     log = Logger(namespace="encchat")
 
-    def __init__(self, log: IRoomLog, keep: Keep, reactor: Any, turn: ITurn) -> None:
+    def __init__(self, log: IRoomLog, rules: Rules, reactor: Any, turn: ITurn) -> None:
         self._rooms = log
-        self._keep = keep
+        self._rules = rules
         self._turn = turn
         self._began = turn.wall() - turn.now()
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
@@ -90,24 +140,25 @@ class Retention:
             after = names[-1]
 
     async def _look_at(self, room: str) -> None:
+        keep = self._rules.of(room)
         try:
-            if self._keep.entries:
-                await self._trim_many(room)
-            if self._keep.days:
-                await self._trim_old(room)
+            if keep.entries:
+                await self._trim_many(room, keep.entries)
+            if keep.days:
+                await self._trim_old(room, keep.days)
         except EncchatError as error:
             self.log.warn("retention of {room} has to wait: {error}", room=room, error=str(error))
 
-    async def _trim_many(self, room: str) -> None:
+    async def _trim_many(self, room: str, entries: int) -> None:
         at = (await position_from(self._rooms, room, 0)).seq
-        last = (await self._rooms.head(room)).seq - self._keep.entries
+        last = (await self._rooms.head(room)).seq - entries
         while at < last and not self._stopping:
             at = min(last, at + PAGE)
             await self._rooms.trim(room, at + 1)
 
-    async def _trim_old(self, room: str) -> None:
+    async def _trim_old(self, room: str, days: int) -> None:
         known = min(self._turn.wall(), self._began + self._turn.now())
-        oldest = (known - self._keep.days * DAY) * 1000
+        oldest = (known - days * DAY) * 1000
         at, more = 0, True
         while more and not self._stopping:
             page = await read_from(self._rooms, room, at, PAGE, PAGE_BYTES)

@@ -27,7 +27,7 @@ from encchat.errors import ConfigError, EncchatError
 from encchat.server.caps import Caps
 from encchat.server.factory import ChatFactory
 from encchat.server.peers import where
-from encchat.server.retention import Keep, Retention
+from encchat.server.retention import Retention, Rules
 
 #: Seconds between two looks at who is silent.
 TICK = 2.0
@@ -81,7 +81,7 @@ class ChatService(Service):
         read_policy: Callable[[], Policy],
         give_up: Callable[[EncchatError], None],
         announce: bool = False,
-        keep: Keep = Keep(),  # noqa: B008 -- frozen
+        rules: Rules = Rules(),  # noqa: B008 -- frozen
         companions: Sequence[Companion] = (),
     ) -> None:
         self._reactor = reactor
@@ -93,7 +93,7 @@ class ChatService(Service):
         self._read_policy = read_policy
         self._give_up = give_up
         self._announce = announce
-        self._keep = keep
+        self._rules = rules
         self._companions = companions
         self._retention: Retention | None = None
         self._failed: list[CannotListen] = []
@@ -133,8 +133,8 @@ class ChatService(Service):
         self._tick = LoopingCall(hub.tick)
         self._tick.clock = self._reactor
         self._tick.start(TICK, now=False)
-        if self._keep:
-            self._retention = Retention(hub.log, self._keep, self._reactor, hub.turn)
+        if self._rules:
+            self._retention = Retention(hub.log, self._rules, self._reactor, hub.turn)
             self._retention.start()
         self._reactor.callWhenRunning(self._runs)
 

@@ -50,8 +50,8 @@ class Checks(TestCase):
             (Config(admin=("SHA256:short",)), "--admin"),
             (Config(rate=-1), "--rate"),
             (Config(burst=0), "--burst"),
-            (Config(retain_days=-1), "--retain-days"),
-            (Config(retain_entries=2**31), "--retain-entries"),
+            (Config(retain=("-1",)), "--retain -1"),
+            (Config(retain_entries=("+ops=many",)), "--retain-entries +ops=many"),
             (Config(max_half_open=0), "--max-half-open"),
             (Config(max_connections=2**40), "--max-connections"),
         ):
@@ -68,7 +68,9 @@ class Files(TestCase):
 
     def test_options(self) -> None:
         path = self.file(
-            'cipher = ["rsa", "tls:certs=c"]\nport = "tcp:1"\nmax-half-open = 3\nannounce = true\nmotd = "hi"'
+            'cipher = ["rsa", "tls:certs=c"]\nport = "tcp:1"\nmax-half-open = 3\n'
+            'announce = true\nmotd = "hi"\n'
+            'retain = 30\nretain-entries = ["1000", "+ops=0"]'
         )
         self.assertEqual(
             load(path),
@@ -78,6 +80,8 @@ class Files(TestCase):
                 "max_half_open": 3,
                 "announce": True,
                 "motd": "hi",
+                "retain": ("30",),
+                "retain_entries": ("1000", "+ops=0"),
             },
         )
 

@@ -11,10 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.interfaces import Trimmed, Unavailable
+from encchat.errors import UsageError
 from encchat.logs.memory import MemoryLog
 from encchat.logs.verify import verify
 from encchat.messages import Position
-from encchat.server.retention import DAY, INTERVAL, PAGE, Keep, Retention
+from encchat.server.retention import DAY, INTERVAL, PAGE, Keep, Retention, Rules, parse_rules
 from encchat.wire import advance
 from tests.contracts.log import MUCH, ROOM, draft
 from tests.core.world import ManualTurn
@@ -44,14 +45,15 @@ class RetentionCase(SynchronousTestCase):
         page = self.successResultOf(self.wait(self.log.read_back(room, head + 1, 10**6, MUCH)))
         return list(range(page.start.seq + 1, page.start.seq + 1 + len(page.frames)))
 
-    def begin(self, keep: Keep) -> Retention:
-        retention = Retention(self.log, keep, self.clock, self.turn)
+    def begin(self, keep: Keep | Rules) -> Retention:
+        rules = keep if isinstance(keep, Rules) else Rules(keep)
+        retention = Retention(self.log, rules, self.clock, self.turn)
         retention.start()
         self.addCleanup(lambda: self.successResultOf(self.wait(retention.stop())))
         return retention
 
 
-class Rules(RetentionCase):
+class What(RetentionCase):
     """What leaves."""
 
     def test_by_number(self) -> None:
@@ -70,6 +72,21 @@ class Rules(RetentionCase):
         self.fill(9, 8, 1, 1, 1)
         self.begin(Keep(days=7, entries=2))
         self.assertEqual(self.kept(), [4, 5])
+
+    def test_a_room_has_its_own(self) -> None:
+        for room in (ROOM, "+ops", "+ever", "+few"):
+            self.fill(40, 20, 6, 1, 0, room=room)
+        self.begin(parse_rules(["7", "+ops=30", "+ever=0"], ["4", "+Ever=0", "+few=1"]))
+        kept = [self.kept(room) for room in (ROOM, "+ops", "+ever", "+few")]
+        self.assertEqual(kept, [[3, 4, 5], [2, 3, 4, 5], [1, 2, 3, 4, 5], [5]])
+
+    def test_only_a_room_has_one(self) -> None:
+        self.fill(40, 0)
+        self.fill(40, 0, room="+ops")
+        rules = parse_rules(["+ops=30"], [])
+        self.assertTrue(rules)
+        self.begin(rules)
+        self.assertEqual((self.kept(), self.kept("+ops")), ([1, 2], [2]))
 
     def test_more_than_a_page(self) -> None:
         self.fill(*[9] * (2 * PAGE + 1), 0)
@@ -120,6 +137,33 @@ class Rules(RetentionCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class Options(SynchronousTestCase):
+    """How rules are written."""
+
+    def test_written(self) -> None:
+        self.assertFalse(parse_rules([], []))
+        self.assertFalse(parse_rules(["0", "+a=0"], ["0"]))
+        rules = parse_rules(["30", "+ops=7", "#Den=1"], ["+ops=100"])
+        self.assertEqual(rules.of("+lobby"), Keep(30, 0))
+        self.assertEqual(rules.of("+ops"), Keep(7, 100))
+        self.assertEqual(rules.of("#den"), Keep(1, 0))
+
+    def test_mistakes(self) -> None:
+        for given in (["x"], ["-1"], ["1.5"], [""], ["+ops="], ["+ops=x"], ["9" * 10], ["\u0663"]):
+            said = str(self.assertRaises(UsageError, parse_rules, given, []))
+            self.assertIn("write a whole number", said)
+            self.assertIn("--retain ", said)
+        for given, word in (
+            (["ops=1"], "must begin with"),
+            (["=1"], "must begin with"),
+            (["1", "2"], "twice for the server"),
+            (["+a=1", "+A=1"], "twice for +a"),
+        ):
+            said = str(self.assertRaises(UsageError, parse_rules, [], given))
+            self.assertIn(word, said)
+            self.assertIn("--retain-entries", said)
+
+
 class OnDisk(SynchronousTestCase):
     """With the SQLite log, what remains verifies, and goes on from where it was."""
 
@@ -133,7 +177,7 @@ class OnDisk(SynchronousTestCase):
         rig.wait(log.append(old + new))
         at = rig.wait(log.position(ROOM, 60))
         head = rig.wait(log.head(ROOM))
-        retention = Retention(log, Keep(days=7), rig, turn)
+        retention = Retention(log, Rules(Keep(days=7)), rig, turn)
         rig.wait(retention.look())
         self.assertEqual(self.assertRaises(Trimmed, rig.wait, log.read(ROOM, 0, 1, MUCH)).first, 60)
         page = rig.wait(log.read(ROOM, 60, 1000, MUCH))
