@@ -47,6 +47,21 @@ Hash: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Data: TypeAlias = Annotated[bytes, Meta(max_length=MAX_PIECE)]
 
+#: Bounds in bytes of what devices publish and send to one another; the inner forms are the sealed rooms'.
+MAX_CERTIFICATE = 24 * 1024
+MAX_DEVICE_LIST = 38 * 1024
+MAX_KEY = 512
+MAX_LETTER = 16 * 1024
+#: One-time keys, devices and letters in one message.
+MAX_KEYS = 100
+MAX_CLAIMS = 50
+MAX_LETTERS = 100
+
+Certificate: TypeAlias = Annotated[bytes, Meta(max_length=MAX_CERTIFICATE)]
+SignedList: TypeAlias = Annotated[bytes, Meta(max_length=MAX_DEVICE_LIST)]
+Key: TypeAlias = Annotated[bytes, Meta(max_length=MAX_KEY)]
+LetterBody: TypeAlias = Annotated[bytes, Meta(max_length=MAX_LETTER)]
+
 #: The chain before a room's first entry.
 GENESIS = bytes(32)
 
@@ -103,6 +118,14 @@ class Standing(Struct, frozen=True, array_like=True):
     role: Word
 
 
+class Letter(Struct, frozen=True, array_like=True):
+    """Something sealed for one device of somebody."""
+
+    name: Name
+    device: Word
+    body: LetterBody
+
+
 class _Message(Struct, frozen=True, array_like=True, tag=lambda name: name.lower()):
     """What all messages share: frozen, encoded as an array that starts with the lower-case name."""
 
@@ -141,14 +164,27 @@ class Part(_Message, frozen=True):
 
 class Send(_Message, frozen=True):
     """Append an entry to a room. In an open room ``kind`` is ``text`` or ``me``, with a UTF-8 ``body``, or
-    ``reply``, ``edit``, ``delete``, ``reaction`` or ``file``, whose bodies are JSON. Answered by ``Sent``
-    once the entry is stored; the same msgid again is answered alike."""
+    ``reply``, ``edit``, ``delete``, ``reaction`` or ``file``, whose bodies are JSON. In a sealed room it is
+    ``sealed`` or ``roster``, and ``roster`` is the seq of the last roster that the sender has seen: if there
+    is a later one, the entry is refused (``roster-changed``), as it would be for others than the sender
+    believes. Answered by ``Sent`` once the entry is stored; the same msgid again is answered alike."""
 
     id: Id
     room: RoomName
     msgid: MsgId
     kind: Word
     body: bytes
+    roster: Seq | None = None
+
+
+class Create(_Message, frozen=True):
+    """Make a sealed room, or a conversation of two. ``body`` is its first roster, which becomes entry 1, of
+    kind ``roster``. Answered by ``Sent``; the same msgid again is answered alike."""
+
+    id: Id
+    room: RoomName
+    msgid: MsgId
+    body: Body
 
 
 class Read(_Message, frozen=True):
@@ -310,6 +346,49 @@ class Unlink(_Message, frozen=True):
 
     id: Id
     fingerprint: Fingerprint
+
+
+class PublishKeys(_Message, frozen=True):
+    """This session is that of the device with this ``certificate`` (empty: the one of this key's certificate
+    that the server has), whose mail then comes here; keep the list of the name's ``devices`` (empty: as it
+    is), which must follow the one that the server has; add ``one_time`` keys, and replace the ``fallback``
+    (empty: as it is). Answered by ``Published``."""
+
+    id: Id
+    certificate: Certificate = b""
+    devices: SignedList = b""
+    one_time: Annotated[tuple[Key, ...], Meta(max_length=MAX_KEYS)] = ()
+    fallback: Key = b""
+
+
+class Devices(_Message, frozen=True):
+    """Which devices has this name? Answered by ``DeviceList``."""
+
+    id: Id
+    name: Name
+
+
+class ClaimKeys(_Message, frozen=True):
+    """Give me a key with which to begin to write to each of these ``devices`` of a name. A one-time key is
+    given to nobody again. Answered by ``Keys``."""
+
+    id: Id
+    name: Name
+    devices: Annotated[tuple[Word, ...], Meta(max_length=MAX_CLAIMS)]
+
+
+class ToDevice(_Message, frozen=True):
+    """Keep these letters until their devices have taken them. Answered by ``Posted``, once they are stored."""
+
+    id: Id
+    letters: Annotated[tuple[Letter, ...], Meta(max_length=MAX_LETTERS)]
+
+
+class AckMail(_Message, frozen=True):
+    """This device has all its ``Mail`` up to ``seq``: the server lets it go. Answered by ``Done``."""
+
+    id: Id
+    seq: Seq
 
 
 class About(_Message, frozen=True):
@@ -480,7 +559,8 @@ class Profile(_Message, frozen=True):
 
 class RoomProfile(_Message, frozen=True):
     """How a room is run: ``access`` and ``topic_by`` as in ``Access``, and who has a role. Bans, mutes and
-    invitations are told to those who can change them."""
+    invitations are told to those who can change them. Of a sealed room ``access`` is ``sealed``, and ``roles``
+    names every member: an ``admin``, who may change the roster, or a ``member``."""
 
     id: Id
     room: RoomName
@@ -493,7 +573,8 @@ class RoomProfile(_Message, frozen=True):
 
 
 class Removed(_Message, frozen=True):
-    """You are not in ``room`` any more: ``code`` is ``kicked`` or ``banned``, ``text`` is for people."""
+    """You are not in ``room`` any more: ``code`` is ``kicked``, ``banned`` or, where another device of this
+    name has left a sealed room for all of them, ``left``; ``text`` is for people."""
 
     room: RoomName
     code: Word
@@ -537,6 +618,52 @@ class Piece(_Message, frozen=True):
     offset: Size
     size: Size
     data: Data
+
+
+class Published(_Message, frozen=True):
+    """Kept: this session is that of the ``device`` with this id, of which the server has so many ``one_time``
+    keys now."""
+
+    id: Id
+    device: Word
+    one_time: Count
+
+
+class DeviceList(_Message, frozen=True):
+    """The devices of ``name``: the signed list, empty if there is none, and the certificates that the server
+    has. None of it is to be believed unchecked."""
+
+    id: Id
+    name: Name
+    devices: SignedList
+    certificates: tuple[Certificate, ...]
+
+
+class Keys(_Message, frozen=True):
+    """A key for each device that was asked for, in that order: a one-time key, or the fallback where none is
+    left; empty where there is no such device, or nothing of it."""
+
+    id: Id
+    name: Name
+    keys: tuple[Key, ...]
+
+
+class Posted(_Message, frozen=True):
+    """Stored, durably, but for the letters with these places (from 0) in the request: there is no such device,
+    or its mailbox takes no more from this sender."""
+
+    id: Id
+    refused: tuple[Count, ...] = ()
+
+
+class Mail(_Message, frozen=True):
+    """A letter for this device, numbered upwards: it stays with the server until ``AckMail``. From which
+    ``sender`` and ``device`` it comes is what the server believes."""
+
+    seq: Seq
+    sender: Name
+    device: Word
+    body: LetterBody
 
 
 class Notice(_Message, frozen=True):
@@ -588,6 +715,7 @@ ClientMessage: TypeAlias = (
     | Join
     | Part
     | Send
+    | Create
     | Read
     | Search
     | Who
@@ -606,6 +734,11 @@ ClientMessage: TypeAlias = (
     | Mark
     | Link
     | Unlink
+    | PublishKeys
+    | Devices
+    | ClaimKeys
+    | ToDevice
+    | AckMail
     | Upload
     | Chunk
     | Download
@@ -631,6 +764,11 @@ ServerMessage: TypeAlias = (
     | Invited
     | Marked
     | Linked
+    | Published
+    | DeviceList
+    | Keys
+    | Posted
+    | Mail
     | Ready
     | Piece
     | Notice
