@@ -112,6 +112,8 @@ def _words(info: Any) -> str:
             return f"bin, {info.max_length} bytes"
         case inspect.BytesType():
             return f"bin, at most {info.max_length} bytes"
+        case inspect.StructType():
+            return f"`{info.cls.__name__}`"
         case inspect.VarTupleType():
             return f"array of {info.min_length or 0} to {info.max_length} of: {_words(info.item_type)}"
         case _:

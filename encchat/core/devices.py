@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from encchat import messages as m
+from encchat.core import devicekeys
 from encchat.core.admission import Claim
 from encchat.core.door import MAX_KEYS
 from encchat.core.links import ENTROPY, LIFETIME, LinkRecord, digest, make_code
@@ -58,6 +59,7 @@ async def unlink(session: Session, message: m.Unlink) -> None:
     for device in hub.sessions_of(name.key):
         if device.identity.fingerprint == message.fingerprint:
             device.dismiss("this device was taken from your name")
+    await devicekeys.prune(hub, name.key)
 
 
 def _own(session: Session, claim: Claim | None) -> Claim:

@@ -4,12 +4,14 @@ each room, codes for further devices, who is banned from the server, and which f
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hmac import compare_digest
 from typing import TypeVar
 
 import msgspec
 
 from encchat.core.admission import Claim
+from encchat.core.books import DeviceBook, DeviceRecord
 from encchat.core.blobs import BlobRecord
 from encchat.core.interfaces import Conflict, IDirectory, Unavailable
 from encchat.core.links import LinkRecord
@@ -24,6 +26,7 @@ _NAME = "name"
 _ROOM = "room"
 _MARK = "mark"
 _LINK = "link"
+_BOOK, _DEVICE = "devices", "device"
 _SERVER, _BANS = "server", "bans"
 _BLOB = "blob"
 
@@ -33,6 +36,8 @@ _decode_claim = msgspec.msgpack.Decoder(Claim).decode
 
 _decode_mark = msgspec.msgpack.Decoder(int).decode
 _decode_link = msgspec.msgpack.Decoder(LinkRecord).decode
+_decode_book = msgspec.msgpack.Decoder(DeviceBook).decode
+_decode_device = msgspec.msgpack.Decoder(DeviceRecord).decode
 _decode_bans = msgspec.msgpack.Decoder(tuple[Restraint, ...]).decode
 _decode_blob = msgspec.msgpack.Decoder(BlobRecord).decode
 _decode_room = msgspec.msgpack.Decoder(RoomRecord).decode
@@ -92,6 +97,32 @@ class Directory:
                 continue
             return link.by if right else None
         return None
+
+    async def book(self, name: str) -> DeviceBook:
+        """Which devices the name has published."""
+        item = await self._items.get(_BOOK, name)
+        return DeviceBook() if item is None else _readable(_decode_book, item.value)
+
+    async def change_book(self, name: str, change: Callable[[DeviceBook | None], DeviceBook]) -> DeviceBook:
+        """Replace that, as ``change_claim`` does."""
+        return await self._change(_BOOK, name, _decode_book, change)
+
+    async def device(self, box: str) -> DeviceRecord | None:
+        """What a device has published; ``box`` as ``keeping.box_of`` has it."""
+        item = await self._items.get(_DEVICE, box)
+        return None if item is None else _readable(_decode_device, item.value)
+
+    async def change_device(
+        self, box: str, change: Callable[[DeviceRecord | None], DeviceRecord]
+    ) -> DeviceRecord:
+        """Replace that, as ``change_claim`` does."""
+        return await self._change(_DEVICE, box, _decode_device, change)
+
+    async def forget_device(self, box: str) -> None:
+        """Let go of what a device has published."""
+        while (item := await self._items.get(_DEVICE, box)) is not None:
+            with suppress(Conflict):
+                await self._items.delete(_DEVICE, box, item.revision)
 
     async def bans(self) -> tuple[Restraint, ...]:
         """Who is banned from the server."""

@@ -15,12 +15,15 @@ from encchat.core import acts
 from encchat.core.admission import Policy
 from encchat.core.appends import Answer, AppendQueue
 from encchat.core.blobs import FileRules
+from encchat.core.devicekeys import ClaimRates
 from encchat.core.directory import Directory
 from encchat.core.door import Door
 from encchat.core.identity import PeerIdentity
-from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IDirectory, IRoomLog, ITurn, Stored
+from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn, Stored
 from encchat.core.keeper import Keeper
+from encchat.core.keeping import IStore
 from encchat.core.names import LOBBY, Name, parse_name
+from encchat.core.post import Post
 from encchat.core.refusals import NoSuchName, NoSuchRoom
 from encchat.core.rooms import LIST_BYTES, Room
 from encchat.core.rules import Act, Person, Rank, RoomRecord, key_token
@@ -54,19 +57,22 @@ class Hub:
     def __init__(
         self,
         log: IRoomLog,
-        items: IDirectory,
+        store: IStore,
         turn: ITurn,
         settings: Settings,
         audit: IAudit | None = None,
         blobs: IBlobs | None = None,
     ) -> None:
         self.log = log
-        self.directory = Directory(items)
+        self.store = store
+        self.directory = Directory(store)
         self.turn = turn
         self.settings = settings
         self.audit = audit
         self.keeper = None if blobs is None else Keeper(blobs, self.directory, turn, settings.files)
         self.door = Door(self)
+        self.post = Post(self)
+        self.claims = ClaimRates()
         self.appends = AppendQueue(log, lambda work: turn.spawn(work, None), turn.soon, self._committed)
         #: Those who were admitted; and all, with those who still have to say hello.
         self.sessions: set[Session] = set()
@@ -98,6 +104,7 @@ class Hub:
         """A session ended: take it out of everything."""
         self._connected.discard(session)
         self._dirty_sessions.pop(session, None)
+        self.post.release(session)
         if session not in self.sessions:
             return
         self.sessions.discard(session)
@@ -346,6 +353,7 @@ class Hub:
         for session in list(self._connected):
             session.judge_silence(now)
             session.catch_up()
+        self.post.tick()
         for room in list(self._rooms.values()):
             if room.loaded and room.unsettled and not room.settling:
                 room.settling = True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from encchat import messages as m
+from encchat.core import devicekeys
 from encchat.core.admission import Claim
 from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
@@ -188,6 +189,7 @@ async def rename(hub: Hub, old: str, new: str, actor: Actor) -> None:
     hub.door.changed(held.key)
     for session in hub.sessions_of(held.key):
         session.dismiss(f"You are called {wanted.shown} here now. Connect as {wanted.shown}.")
+    await devicekeys.prune(hub, held.key)
     await hub.directory.change_bans(
         lambda bans: tuple(replace(r, name=wanted.key) if r.name == held.key else r for r in bans)
     )

@@ -179,6 +179,62 @@ class TooManyListed(RefusedError):
     code = "too-many"
 
 
+class UnreadableKeys(RefusedError):
+    """The server cannot read what was published: {reason}."""
+
+    code = "bad-keys"
+
+
+class NotYourCertificate(RefusedError):
+    """The device certificate is not one of {name} by the key {fingerprint}, with which you are here."""
+
+    code = "bad-keys"
+
+
+class NotYourList(RefusedError):
+    """The list of devices is not signed by a key of {name}."""
+
+    code = "bad-keys"
+
+
+class NotYourKeys(RefusedError):
+    """The one-time keys or the fallback key are not of the device {device}."""
+
+    code = "bad-keys"
+
+
+class KeysTooLarge(RefusedError):
+    """The certificates of your devices would have more than {limit} bytes. Take a device away first."""
+
+    code = "too-many"
+
+
+class NoDevice(RefusedError):
+    """The server does not know which device this is. Publish its certificate first."""
+
+    code = "no-device"
+
+
+class DeviceRevoked(RefusedError):
+    """The device {device} was taken away for good. Make new keys for this machine."""
+
+    code = "device-revoked"
+
+
+class DevicesChanged(RefusedError):
+    """Another device has changed the list of your devices: it is at version {version} now. Read it, and
+    publish again."""
+
+    code = "devices-changed"
+
+
+class TooManySealedDevices(RefusedError):
+    """{name} has {limit} devices that take part in sealed rooms, as many as a name can have. Take one away
+    first."""
+
+    code = "too-many"
+
+
 class BadLink(RefusedError):
     """The code is wrong, was used before, or is too old. Ask for another with /link on a known device."""
 

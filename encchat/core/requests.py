@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from encchat import messages as m
 from encchat.contents import CONTENTS
-from encchat.core import devices, files, kinds, moderation
+from encchat.core import devicekeys, devices, files, kinds, moderation, post
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
@@ -248,9 +248,11 @@ def bye(session: Session, message: m.Bye) -> None:
 
 #: The acts on a room, and what else has their rate.
 ACTS = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access, m.Link, m.Unlink)
+#: What is about the keys and mail of devices has a rate of its own.
+KEYS = (m.PublishKeys, m.Devices, m.ClaimKeys, m.ToDevice, m.AckMail)
 #: Messages that cost no token of the request rate; Send and Topic have a rate of their own, and so have acts
 #: and the bytes of files.
-UNMETERED = (m.Hello, m.Send, m.Topic, m.Chunk, m.Download, m.Pong, m.Bye, *ACTS)
+UNMETERED = (m.Hello, m.Send, m.Topic, m.Chunk, m.Download, m.Pong, m.Bye, *ACTS, *KEYS)
 
 HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, object, None] | None]] = {
     m.Hello: hello,
@@ -273,6 +275,11 @@ HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, objec
     m.Access: moderation.access,
     m.About: moderation.about,
     m.Mark: mark,
+    m.PublishKeys: devicekeys.publish,
+    m.Devices: devicekeys.devices,
+    m.ClaimKeys: devicekeys.claim,
+    m.ToDevice: post.to_device,
+    m.AckMail: post.ack,
     m.Link: devices.link,
     m.Unlink: devices.unlink,
     m.Upload: files.upload,

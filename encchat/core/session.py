@@ -31,6 +31,7 @@ from encchat.wire import UnknownMessage, decode_client, encode
 
 if TYPE_CHECKING:
     from encchat.core.hub import Hub
+    from encchat.core.post import Delivery
 
 #: Requests other than Send: a second, and at once.
 REQUEST_RATE, REQUEST_BURST = 20, 100
@@ -40,6 +41,8 @@ ACT_RATE, ACT_BURST = 2, 20
 REQUEST_BYTES = 16 * 1024
 #: Bytes of files, in the same units: a second, and at once. These are 4 MiB a second.
 FILE_RATE, FILE_BURST = 256, 1024
+#: Requests about keys and mail of devices: a second, and at once. A room of two hundred is set up with these.
+KEY_RATE, KEY_BURST = 30, 600
 #: Messages that wait behind a request before the peer is no longer read.
 MAX_WAITING = 200
 #: Seconds of silence until we ask, and until we give up.
@@ -93,6 +96,10 @@ class Session:
         self._requests = TokenBucket(REQUEST_RATE if limits.rate else 0, REQUEST_BURST, now)
         self._file_bytes = TokenBucket(FILE_RATE if limits.rate else 0, FILE_BURST, now)
         self._acts = TokenBucket(ACT_RATE if limits.rate else 0, ACT_BURST, now)
+        self._keys = TokenBucket(KEY_RATE if limits.rate else 0, KEY_BURST, now)
+        #: Which device this is, once it has shown that; and its mail on the way.
+        self.device_id = ""
+        self.delivery: Delivery | None = None
         self._heard = now
         self._asked = False
         self._busy = False
@@ -262,6 +269,18 @@ class Session:
         """Count ``size`` bytes of files that came or went."""
         self._file_bytes.spend(size / REQUEST_BYTES)
 
+    def take_keys(self, requests: float) -> None:
+        """Spend as much of the peer's rate for keys and mail as so many requests cost.
+
+        :raises RateLimited: there is none left just now.
+        """
+        self._take(self._keys)
+        self._keys.spend(requests - 1)
+
+    def charge_keys(self, size: int) -> None:
+        """Count ``size`` bytes of keys or mail as more than one request."""
+        self._keys.spend(size / REQUEST_BYTES)
+
     def charge(self, size: int) -> None:
         """Count an answer of ``size`` bytes as more than one request, as protecting it costs time: the next
         ones wait for it."""
@@ -323,7 +342,9 @@ class Session:
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Start reading from the log what was not pushed, unless that is under way."""
+        """Start reading from the log what was not pushed, unless that is under way; and so with the mail."""
+        if self.delivery is not None:
+            self.delivery.go_on()
         if not self._catching_up and not self.congested and self.state is State.ADMITTED:
             behind = [i for i in self._memberships.values() if i.stale or i.cursor < i.room.announced]
             if behind:
