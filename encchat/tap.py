@@ -96,11 +96,11 @@ class Options(usage.Options):
         self["admin"].append(fingerprint)
 
     def opt_retain(self, days: str) -> None:
-        """let messages go after DAYS, 0: never; or in one room, ROOM=DAYS; several times [default: 0]"""
+        """let messages go after DAYS, 0: never; or of one room, ROOM=DAYS; repeatable"""
         self["retain"].append(days)
 
     def opt_retain_entries(self, entries: str) -> None:
-        """keep so many messages of each room, 0: all; or of one, ROOM=NUMBER; several times [default: 0]"""
+        """keep so many messages of each room, 0: all; or of one, ROOM=N; repeatable"""
         self["retain_entries"].append(entries)
 
     def opt_wire(self, file: str) -> None:
