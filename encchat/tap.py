@@ -79,6 +79,7 @@ class Options(usage.Options):
         self["cipher"] = []
         self["port"] = []
         self["admin"] = []
+        self["wire"] = []
         self["retain"] = []
         self["retain_entries"] = []
         self.config = Config()
@@ -104,8 +105,8 @@ class Options(usage.Options):
         self["retain_entries"].append(entries)
 
     def opt_wire(self, file: str) -> None:
-        """for a lesson: show each message and the network's bytes that carry it on the screen (-), or write them
-        into FILE.jsonl or, for Wireshark, FILE.pcap; several times for several"""
+        """for a lesson: show messages and the network's bytes that carry them, on the screen (-) or in
+        FILE.jsonl or, for Wireshark, FILE.pcap; repeatable"""
         self["wire"].append(file)
 
     def opt_help_ciphers(self) -> None:

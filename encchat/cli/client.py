@@ -44,6 +44,7 @@ class Options:
     classic: bool
     listen: str | None
     help_ciphers: bool
+    wire: tuple[str, ...] = ()
 
 
 @click.command(
@@ -69,6 +70,15 @@ class Options:
 @click.option("--link", metavar="CODE", help="Take part under a name that another device has: /link there.")
 @click.option("--classic", is_flag=True, help="Talk to the classroom script; nothing is authenticated.")
 @click.option("--listen", metavar="PORT", help="With --classic: wait for the script here instead.")
+@click.option(
+    "--wire",
+    is_flag=False,
+    flag_value="-",
+    multiple=True,
+    metavar="[-|FILE]",
+    help="Show each message and the network's bytes that carry it: on the screen (-), or into FILE.jsonl or, "
+    "for Wireshark, FILE.pcap.",
+)
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s", prog_name=PROGRAM)
 def command(**given: object) -> int:
     """Talk on an encchat server. On a terminal, type and read; /help lists the commands. In a pipe, each
@@ -156,5 +166,9 @@ def _check(options: Options) -> None:
         wrong("--send sends and reads nothing: leave out --json, --follow and --history.")
     if options.send and not options.send[1]:
         wrong("--send needs a text that is not empty.")
+    if options.wire:
+        from encchat.wiretap.files import check_names
+
+        check_names(options.wire)
     if options.pin and options.accept_new:
         wrong("--pin names the only key that is trusted: leave out --accept-new.")

@@ -12,6 +12,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
+from encchat.ciphers.interfaces import IClientCipher, IServerCipher
 from encchat.ciphers.registry import client_cipher, server_cipher
 from encchat.cli.running import prepare
 from encchat.client.address import Address, parse_port
@@ -27,6 +28,13 @@ class CannotListen(ConfigError):
     """Cannot listen on port {port}: {reason}. Choose another, or end what uses it."""
 
 
+class Tap(Protocol):
+    """What watches, if anything does."""
+
+    def client(self, cipher: IClientCipher) -> IClientCipher: ...
+    def server(self, cipher: IServerCipher) -> IServerCipher: ...
+
+
 class Claim(Protocol):
     """What is told of whoever is there."""
 
@@ -35,9 +43,14 @@ class Claim(Protocol):
 
 
 async def run_classic(
-    reactor: Any, address: Address, listen: str | None, status: Callable[[str], None]
+    reactor: Any,
+    address: Address,
+    listen: str | None,
+    status: Callable[[str], None],
+    tap: Tap | None = None,
 ) -> int:
     """Talk with the script at ``address``, or wait for it on the port ``listen``; returns the exit code.
+    ``tap`` watches (--wire).
 
     :raises EncchatError: it cannot be reached, or is not the script.
     """
@@ -45,14 +58,15 @@ async def run_classic(
     # The profile's keys end with the process: there is nothing to keep.
     with TemporaryDirectory(prefix="encchat-") as directory:
         if listen is None:
-            return await _call(reactor, talk, Path(directory), address, status)
-        return await _answer(reactor, talk, Path(directory), listen, status)
+            calling = client_cipher(CIPHER, Path(directory))
+            return await _call(reactor, talk, tap.client(calling) if tap else calling, address, status)
+        answering = server_cipher(CIPHER, Path(directory))
+        return await _answer(reactor, talk, tap.server(answering) if tap else answering, listen, status)
 
 
 async def _call(
-    reactor: Any, talk: ClassicTalk, directory: Path, address: Address, status: Callable[[str], None]
+    reactor: Any, talk: ClassicTalk, cipher: IClientCipher, address: Address, status: Callable[[str], None]
 ) -> int:
-    cipher = client_cipher(CIPHER, directory)
     await prepare(reactor, cipher)
 
     def trust(claim: Claim) -> None:
@@ -72,10 +86,9 @@ async def _call(
 
 
 async def _answer(
-    reactor: Any, talk: ClassicTalk, directory: Path, listen: str, status: Callable[[str], None]
+    reactor: Any, talk: ClassicTalk, cipher: IServerCipher, listen: str, status: Callable[[str], None]
 ) -> int:
     number = 0 if listen == "0" else parse_port(listen)
-    cipher = server_cipher(CIPHER, directory)
     await prepare(reactor, cipher)
     factory = cipher.wrap(cast(IProtocolFactory, OnePeer(talk.connection)))
     try:

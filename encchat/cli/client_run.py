@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
@@ -38,6 +38,9 @@ from encchat.core.names import Name
 from encchat.core.refusals import BadLink
 from encchat.errors import UsageError
 from encchat.messages import Hello
+
+if TYPE_CHECKING:
+    from encchat.cli.wire import ClientWire
 
 #: Seconds that a pipe goes without a connection before it gives up.
 PIPE_PATIENCE = 120.0
@@ -106,13 +109,26 @@ class Program:
         dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
         #: The terminal may be drawn on.
         self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
+        self.wire: ClientWire | None = None
 
     async def run(self, reactor: Any) -> int:
         """The conversation, with whatever is needed for it opened before and let go of after it."""
+        if not self.options.wire:
+            return await self._run(reactor)
+        from encchat.cli.wire import ClientWire
+
+        self.wire = ClientWire(self.options.wire, self.status, milliseconds)
+        try:
+            return await self._run(reactor)
+        finally:
+            self.wire.tap.close()
+
+    async def _run(self, reactor: Any) -> int:
         if self.options.classic:
             from encchat.cli.client_classic import run_classic
 
-            return await run_classic(reactor, self.address, self.options.listen, self.status)
+            tap = None if self.wire is None else self.wire.tap
+            return await run_classic(reactor, self.address, self.options.listen, self.status, tap)
         directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
         store = Store.open(directory)
         lane = None
@@ -126,6 +142,8 @@ class Program:
                         f"{self.name} is here in another encchat-client too; this is one more session"
                     )
             cipher = client_cipher(self.options.cipher, directory, self.name.shown)
+            if self.wire is not None:
+                cipher = self.wire.tap.client(cipher)
             await prepare(reactor, cipher)
             try:
                 keeper = Keeper(store, str(self.address), None if lane is None else lane.number)
@@ -179,6 +197,8 @@ class Program:
             random.random,
         )
         console = self._console(reactor, chat)
+        if self.wire is not None and self.interactive:
+            self.wire.move_to(console)
         waiting = chat.start(console, link)
         if waiting:
             console.warn(f"{count(waiting, 'message', 'messages')} of an earlier run to be sent")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from encchat.errors import ConfigError, UsageError
 
+#: The value of ``--wire`` that is no file.
+SCREEN = "-"
 #: Endings, and what they mean.
 PCAP, JSON = frozenset({".pcap", ".cap"}), frozenset({".jsonl", ".ndjson", ".json"})
 
@@ -41,6 +43,16 @@ def is_pcap(name: str) -> bool:
     if ending in JSON:
         return False
     raise BadWireName(name=name[:100])
+
+
+def check_names(names: Sequence[str]) -> None:
+    """The values of ``--wire``: the screen, or files.
+
+    :raises BadWireName: one of them is neither.
+    """
+    for name in names:
+        if name != SCREEN:
+            is_pcap(name)
 
 
 class WireFile:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from encchat.wiretap.files import WireFile, is_pcap
+from encchat.wiretap.files import SCREEN, WireFile, check_names, is_pcap
 from encchat.wiretap.jsonfile import JsonFile
 from encchat.wiretap.pcap import PcapFile
 from encchat.wiretap.screen import Screen
 from encchat.wiretap.seen import Witness
 from encchat.wiretap.taps import Wiretap
-
-SCREEN = "-"
-
-
-def check_names(names: Sequence[str]) -> None:
-    """
-    :raises BadWireName: one of them is neither the screen nor a file of a known kind.
-    """
-    for name in names:
-        if name != SCREEN:
-            is_pcap(name)
 
 
 def open_wiretap(
