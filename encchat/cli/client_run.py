@@ -19,9 +19,10 @@ from encchat.ciphers.registry import client_cipher
 from encchat.cli.client import PROGRAM, Options
 from encchat.cli.running import Runner, open_standard_handles, prepare, status
 from encchat.client.address import parse_address
-from encchat.client.chat import Chat, Keeper
+from encchat.client.chat import Chat
 from encchat.client.commands import room_named
 from encchat.client.ending import race
+from encchat.client.keeping import Keeper
 from encchat.client.lanes import Lane
 from encchat.client.lines import Reader, Writer
 from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
@@ -133,7 +134,7 @@ class Program:
         store = Store.open(directory)
         lane = None
         try:
-            for notice in store.notices:
+            for notice in store.take_notices():
                 self.status(notice)
             if not self.options.send:
                 lane = Lane.take(directory, store)

@@ -1,6 +1,6 @@
 """A person's conversation with one server, over any number of connections: session, store and link.
 
-What consoles, and later bots, use. What is typed is stored before it is sent and leaves the store when it
+What consoles and bots use. What is typed is stored before it is sent and leaves the store when it
 is acknowledged; how far was read is stored after it was shown. So a crash at any moment loses no line,
 sends none twice, and shows at most the last ones again.
 """
@@ -8,7 +8,6 @@ sends none twice, and shows at most the last ones again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -17,17 +16,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.client.keeping import Keeper, Keeping
 from encchat.client.link import Link
 from encchat.client.outbox import Item
 from encchat.client.requests import ActMessage, QuestionMessage
 from encchat.client.session import Session
-from encchat.client.store import Store, StoreFailed
 from encchat.client.trust import Trust
 from encchat.core.names import BadName, parse_name
 
-#: Seconds that acknowledgements and positions wait to be stored together. To lose them costs little: a
-#: message is sent again under its msgid, an entry is shown again.
-STORE_AFTER = 0.25
 #: Seconds that the server waits to hear how far was read: at most one Mark a room in that time.
 MARK_AFTER = 2.0
 
@@ -37,16 +33,6 @@ class Console(Protocol):
 
     def happened(self, events: Sequence[e.Event]) -> None: ...
     def warn(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Keeper:
-    """Where a chat keeps what it keeps: the store, the server's endpoint, and the lane of the outbox; no
-    lane: what is sent is not kept, and whoever sends hears how it ended."""
-
-    store: Store
-    endpoint: str
-    lane: int | None
 
 
 class Chat:
@@ -66,17 +52,13 @@ class Chat:
         self._clock = clock
         self._trust = trust
         self._keeper = keeper
+        self._keeping = Keeping(clock, keeper, self._warn)
         self._token = token
         self._milliseconds = milliseconds
-        self.session = Session(hello, self._recall)
+        self.session = Session(hello, self._keeping.recall)
         self._console: Console | None = None
         self._link: Link | None = None
         self._accept_log = accept_log
-        #: What this server's positions are kept under.
-        self._server = ""
-        self._forget: list[bytes] = []
-        self._shown: dict[bytes, dict[str, m.Position]] = {}
-        self._timer: IDelayedCall | None = None
         #: How far the person has read in rooms of the log that the session is in.
         self._read: dict[str, int] = {}
         self._mark_timer: IDelayedCall | None = None
@@ -87,17 +69,15 @@ class Chat:
         """Everything is there. Takes up what an earlier run could not send; returns how much that is."""
         self._console = console
         self._link = link
-        store, lane = self._keeper.store, self._keeper.lane
-        if lane is None:
-            return 0
-        left = store.outbox(self._keeper.endpoint, lane)
+        left = self._keeping.waiting()
         for item in left:
             self.session.send(item)
+        self._keeping.tell()
         return len(left)
 
     def stop(self) -> None:
         """Store what waits to be stored."""
-        self._store_now()
+        self._keeping.flush()
         self._stop_mark_timer()
 
     # ---------------------------------------------------------------------------------- for consoles
@@ -118,9 +98,7 @@ class Chat:
         :raises StoreFailed: they cannot be kept, and were not sent.
         """
         items = [Item(msgid or self._token(), room, kind, text.encode("utf-8", "replace")) for text in texts]
-        if self._keeper.lane is not None:
-            now = self._milliseconds()
-            self._keeper.store.keep(self._keeper.endpoint, self._keeper.lane, items, now)
+        self._keeping.keep(items, self._milliseconds())
         for item in items:
             self.session.send(item)
         self.flush()
@@ -145,9 +123,7 @@ class Chat:
 
     def mark(self, positions: dict[str, m.Position]) -> None:
         """What lies before these positions was shown: go on from there in the next run."""
-        if positions:
-            self._shown.setdefault(self.session.log, {}).update(positions)
-            self._store_soon()
+        self._keeping.shown(positions)
 
     def read(self, positions: dict[str, m.Position]) -> None:
         """The person has read up to there: the server hears of it, so that other devices can know."""
@@ -202,6 +178,44 @@ class Chat:
             isinstance(event, e.CameOrWent | e.IsTyping | e.WasInvited) and _key(event.name) in self._ignored
         )
 
+    # ------------------------------------------------------------------------ what is kept on this side
+
+    def local_history(self, room: str, before: int = 0, limit: int = 100) -> e.History:
+        """The last ``limit`` (500 at most) of the entries before seq ``before`` (0: of all) that are kept
+        here; also without a connection, and before the first one."""
+        return self._keeping.history(room, before, limit)
+
+    def local_search(self, room: str, words: str, before: int = 0, limit: int = 50) -> e.SearchFound:
+        """Search what is kept here, as ``Session.search`` has the server search; ``before`` = ``reached``
+        goes on, while there is ``more``.
+
+        :raises RefusedError: there is no word to search for.
+        """
+        return self._keeping.search(room, words, before, limit)
+
+    def local_rooms(self) -> list[str]:
+        """The rooms of which something is kept here, the liveliest first."""
+        return self._keeping.rooms()
+
+    def unread(self, room: str) -> int:
+        """How many entries this person has not read, of those that have come: on any device, as far as the
+        server has said."""
+        copy = self.session.rooms.get(room)
+        if copy is None or copy.position is None:
+            return 0
+        return max(0, copy.position.seq - max(copy.mark, self._read.get(room, 0)))
+
+    def setting(self, name: str) -> str | None:
+        """What the person has set, in this run or an earlier one; None: nothing."""
+        return self._keeper.store.settings().get(name)
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Remember a setting of the person's.
+
+        :raises StoreFailed: it cannot be kept.
+        """
+        self._keeper.store.set(name, value)
+
     def when(self, condition: Callable[[], bool]) -> Deferred[None]:
         """Fires once ``condition`` holds; it is looked at after everything that happens."""
         waiting: Deferred[None] = Deferred()
@@ -218,13 +232,9 @@ class Chat:
         self._trust.proved()
         claim = self._trust.claim
         # The key of a server for which a certificate authority vouches may change; its address names it.
-        if claim is None or claim.vouched:
-            self._server = f"vouched {self._keeper.endpoint}"
-        else:
-            self._server = claim.fingerprint
-        if self._accept_log:
-            self._accept_log = False
-            self._keeper.store.forget_positions(self._server)
+        named = None if claim is None or claim.vouched else claim.fingerprint
+        self._keeping.proved(named or f"vouched {self._keeper.endpoint}", accept_log=self._accept_log)
+        self._accept_log = False
 
     def happened(self, events: Sequence[e.Event]) -> None:
         """What the server said, or became of the link."""
@@ -234,28 +244,17 @@ class Chat:
         self._look()
 
     def _noted(self, event: e.Event) -> e.Event:
-        if isinstance(event, e.Acknowledged | e.NotSent) and self._keeper.lane is not None:
-            self._forget.append(event.item.msgid)
-            self._store_soon()
-        elif isinstance(event, e.LeftRoom | e.PutOut):
-            self._store_now()
-        elif isinstance(event, e.LinkCode):
+        self._keeping.notice(event)
+        if isinstance(event, e.LinkCode):
             return replace(event, server=self._keeper.endpoint)
-        elif isinstance(event, e.JoinedRoom):
+        if isinstance(event, e.JoinedRoom):
             if self._read.get(event.room, 0) > event.mark:  # the last connection was lost before
                 self._mark_soon()
         elif isinstance(event, e.Admitted):
             if event.new_log:
                 self._read.clear()
-            return replace(event, new_log=event.new_log or self._met_log(event.log))
+            return replace(event, new_log=self._keeping.met(event.log) or event.new_log)
         return event
-
-    def _met_log(self, log: bytes) -> bool:
-        try:
-            return self._keeper.store.met_log(self._server, log)
-        except StoreFailed as error:
-            self._warn(error)
-            return False
 
     def _look(self) -> None:
         watchers, self._watchers = self._watchers, []
@@ -276,32 +275,9 @@ class Chat:
         if timer is not None and timer.active():
             timer.cancel()
 
-    # -------------------------------------------------------------------------------------- storing
-
-    def _recall(self, log: bytes, room: str) -> m.Position | None:
-        return self._keeper.store.position(self._server, log, room)
-
-    def _store_soon(self) -> None:
-        if self._timer is None:
-            self._timer = self._clock.callLater(STORE_AFTER, self._store_now)
-
-    def _store_now(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-        forget, self._forget = self._forget, []
-        shown, self._shown = self._shown, {}
-        try:
-            if forget:
-                self._keeper.store.forget(forget)
-            for log, positions in shown.items():
-                self._keeper.store.save_positions(self._server, log, positions)
-        except StoreFailed as error:  # nothing is lost: it is sent, or shown, again
-            self._warn(error)
-
-    def _warn(self, error: StoreFailed) -> None:
+    def _warn(self, text: str) -> None:
         if self._console is not None:
-            self._console.warn(str(error))
+            self._console.warn(text)
 
 
 def _key(name: str) -> str:

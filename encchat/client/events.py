@@ -1,6 +1,8 @@
 """What a session tells the one who listens to it: typed, already checked, not yet cleaned for a screen.
 
-``request`` is the id that the asking method returned, or 0 where the server spoke unasked.
+``request`` is the id that the asking method returned, or 0 where the server spoke unasked. What
+``Chat.local_history`` and ``Chat.local_search`` return has ``local`` set and the request 0: it was kept from
+before, and nobody was asked.
 """
 
 from __future__ import annotations
@@ -74,11 +76,13 @@ class Announced(Struct, frozen=True):
 
 class NewEntry(Struct, frozen=True):
     """The next entry of a room's log. ``own``: it was sent by this run of the client; ``old``: it was
-    there before we came."""
+    there before we came. ``frame`` is the entry as it came, which follows ``start``."""
 
     entry: Entry
     own: bool
     old: bool
+    frame: bytes = b""
+    start: Position = Position()
 
 
 class CaughtUp(Struct, frozen=True):
@@ -95,23 +99,31 @@ class Lost(Struct, frozen=True):
 
 
 class History(Struct, frozen=True):
-    """Entries that were asked for, in order; ``more`` of them lie in the direction that was asked."""
+    """Entries that were asked for, in order; ``more`` of them lie in the direction that was asked. A local
+    page is shorter than it could be where entries are missing before it. ``frames`` are the entries as
+    they came, which follow ``start``; ``proved``: the chain leads from or to what we have read."""
 
     request: int
     room: str
     entries: tuple[Entry, ...]
     more: bool
+    start: Position = Position()
+    frames: tuple[bytes, ...] = ()
+    proved: bool = False
+    local: bool = False
 
 
 class SearchFound(Struct, frozen=True):
     """What a search for ``words`` found, in order, from entry ``reached`` on; ``more`` says that there are
-    earlier entries which were not looked at. No chain proves them: the server alone says that they are so."""
+    earlier entries which were not looked at. No chain proves them: the server alone says that they are so,
+    unless they are ``local``."""
 
     request: int
     room: str
     entries: tuple[Entry, ...]
     reached: int
     more: bool
+    local: bool = False
 
 
 class Acknowledged(Struct, frozen=True):

@@ -146,10 +146,13 @@ class Membership:
             self._excuse(message.room)
             return ()
         old = room.is_old(message.seq)
+        start = room.position
         fresh = room.read(message, frame)
         if message.kind == "topic":
             room.topic = message.body.decode("utf-8", "replace")
-        events: tuple[e.Event, ...] = (e.NewEntry(message, own, old),) if fresh else ()
+        events: tuple[e.Event, ...] = ()
+        if fresh and start is not None:
+            events = (e.NewEntry(message, own, old, frame, start),)
         return (*events, e.CaughtUp(room.name)) if old and room.caught_up else events
 
     def page(self, message: m.Page, name: str) -> Iterable[e.Event]:
@@ -157,8 +160,9 @@ class Membership:
         if message.room != name:
             raise PeerError(reason=f"a page of {message.room}, where {name} was asked for")
         room = self.copies.get(name) or RoomCopy(name)
-        entries = room.read_page(message.start, message.entries)
-        return (e.History(message.id, name, entries, message.more),)
+        entries, proved = room.read_page(message.start, message.entries)
+        start, frames = message.start, message.entries
+        return (e.History(message.id, name, entries, message.more, start, frames, proved),)
 
     def skipped(self, message: m.Page) -> Iterable[e.Event]:
         """A page that nobody asked for: what we have not read yet is not there any more."""

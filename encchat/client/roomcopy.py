@@ -139,8 +139,8 @@ class RoomCopy:
         self.position = start
         return lost
 
-    def read_page(self, start: Position, frames: Sequence[bytes]) -> tuple[Entry, ...]:
-        """A page of history: the entries after ``start``.
+    def read_page(self, start: Position, frames: Sequence[bytes]) -> tuple[tuple[Entry, ...], bool]:
+        """A page of history: the entries after ``start``, and whether they are proved.
 
         What follows a known position, or leads to one, is proved by it; a page that touches none stands
         alone until one does.
@@ -161,7 +161,7 @@ class RoomCopy:
         if proved:
             self._anchor(start)
             self._anchor(here)
-        return tuple(entries)
+        return tuple(entries), proved
 
     @property
     def caught_up(self) -> bool:

@@ -85,7 +85,7 @@ class Beginning(WorldTestCase):
         self.no_timers()
 
     def test_a_key_that_cannot_be_written_down(self) -> None:
-        self.world.store._database.execute("PRAGMA query_only = ON")
+        self.world.store._database.connection.execute("PRAGMA query_only = ON")
         self.start()
         self.assertIsInstance(self.world.failure, StoreFailed)
         self.assertEqual(self.world.transport.written, 0)

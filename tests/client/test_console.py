@@ -177,7 +177,7 @@ class Talk(ConsoleTestCase):
 
     def test_a_store_that_fails(self) -> None:
         self.start()
-        self.world.store._database.execute("PRAGMA query_only = ON")
+        self.world.store._database.connection.execute("PRAGMA query_only = ON")
         self.assertIn("cannot be written", self.type("hello"))
         self.assertEqual(self.world.server.room(LOBBY).frames, [])
 

@@ -360,7 +360,7 @@ class Outages(PipeTestCase):
 
     def test_a_store_that_fails(self) -> None:
         self.start()
-        self.world.store._database.execute("PRAGMA query_only = ON")
+        self.world.store._database.connection.execute("PRAGMA query_only = ON")
         self.feed(b"hello\n")
         assert isinstance(self.error, StoreFailed)
         self.assertEqual(self.error.exit_code, 1)
@@ -369,14 +369,14 @@ class Outages(PipeTestCase):
     def test_a_store_that_fails_later_is_told_only(self) -> None:
         self.start()
         self.feed(b"hello\n")
-        self.world.store._database.execute("PRAGMA query_only = ON")
+        self.world.store._database.connection.execute("PRAGMA query_only = ON")
         self.world.later(1)
         self.assertTrue(any("cannot be written" in words for words in self.status))
         self.assertIsNone(self.error)
 
     def test_a_store_that_fails_at_the_welcome(self) -> None:
         self.start()
-        self.world.store._database.execute("PRAGMA query_only = ON")
+        self.world.store._database.connection.execute("PRAGMA query_only = ON")
         self.world.server.log = b"N" * 16
         self.world.server.rooms.clear()
         self.world.cut()
@@ -605,7 +605,7 @@ class Send(TestCase):
         self.world.server.say(LOBBY, "unread")
         self.start()
         self.world.chat.stop()
-        self.assertIsNone(self.world.store.position(self.world.chat._server, b"L" * 16, LOBBY))
+        self.assertIsNone(self.world.store.position(self.world.chat._keeping.server, b"L" * 16, LOBBY))
         self.assertEqual(self.world.store.outbox(str(HERE), 0), [])
 
     def test_not_before(self) -> None:

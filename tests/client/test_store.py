@@ -8,10 +8,9 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from encchat.client import lanes
-from encchat.client import store as module
 from encchat.client.lanes import MAX_LANES, CannotLock, Lane, TooManyClients
 from encchat.client.outbox import Item
-from encchat.client.store import FILE, Pin, Store, StoreFailed, StoreTooNew, StoreUnusable
+from encchat.client.store import FILE, Pin, Store, StoreFailed, StoreTooNew, StoreUnusable, schema
 from encchat.errors import ConfigError, StorageError
 from encchat.messages import Position
 
@@ -118,10 +117,18 @@ class Positions(StoreTestCase):
         self.assertIsNotNone(self.store.position("T", self.log, "+lobby"))
 
     def test_a_server_with_another_log(self) -> None:
-        self.assertFalse(self.store.met_log("S", self.log))
-        self.assertFalse(self.reopen().met_log("S", self.log))
-        self.assertTrue(self.store.met_log("S", b"x" * 16))
-        self.assertFalse(self.store.met_log("S", b"x" * 16))
+        self.assertFalse(self.store.met_log(HERE, "S", self.log))
+        self.assertFalse(self.reopen().met_log(HERE, "S", self.log))
+        self.assertTrue(self.store.met_log(HERE, "S", b"x" * 16))
+        self.assertFalse(self.store.met_log(HERE, "S", b"x" * 16))
+
+    def test_whom_an_endpoint_was_last(self) -> None:
+        self.assertIsNone(self.store.last_met(HERE))
+        self.store.met_log(HERE, "S", self.log)
+        self.store.met_log(THERE, "S", self.log)
+        self.store.met_log(HERE, "T", b"t" * 16)
+        self.assertEqual(self.reopen().last_met(HERE), ("T", b"t" * 16))
+        self.assertEqual(self.store.last_met(THERE), ("S", self.log))
 
 
 class Ignored(StoreTestCase):
@@ -159,20 +166,20 @@ class TheFile(StoreTestCase):
     def test_an_older_version_is_upgraded(self) -> None:
         self.store.keep(HERE, 0, [item(1)], 5)
         self.store.close()
-        self.patch(module, "STEPS", (*module.STEPS, "CREATE TABLE more (a INTEGER) STRICT"))
+        self.patch(schema, "STEPS", (*schema.STEPS, "CREATE TABLE more (a INTEGER) STRICT"))
         self.assertEqual(self.open().outbox(HERE, 0), [item(1)])
         database = sqlite3.connect(self.path)
         self.addCleanup(database.close)
         self.assertEqual(database.execute("SELECT a FROM more").fetchall(), [])
-        self.assertEqual(database.execute("PRAGMA user_version").fetchone(), (2,))
+        self.assertEqual(database.execute("PRAGMA user_version").fetchone(), (3,))
 
     def test_a_damaged_one_is_set_aside_with_words(self) -> None:
-        self.assertEqual(self.store.notices, ())
+        self.assertEqual(self.store.take_notices(), [])
         self.store.close()
         for number in (1, 2):
             self.path.write_bytes(b"this was a database once " * 100)
             again = self.open()
-            (notice,) = again.notices
+            (notice,) = again.take_notices()
             self.assertIn(f"{FILE}.damaged-{number}", notice)
             self.assertEqual(again.pins(HERE), [])
             again.close()
@@ -185,7 +192,7 @@ class TheFile(StoreTestCase):
         content = bytearray(self.path.read_bytes())
         content[8192 : 8192 + 4096] = b"\xff" * 4096
         self.path.write_bytes(content)
-        self.assertEqual(len(self.open().notices), 1)
+        self.assertEqual(len(self.open().take_notices()), 1)
 
     def test_a_directory_in_its_place(self) -> None:
         self.store.close()
@@ -203,7 +210,9 @@ class TheFile(StoreTestCase):
         self.assertRaises(StoreUnusable, Store.open, self.directory)
 
     def test_what_cannot_be_written_is_an_error_in_words(self) -> None:
-        self.store._database.execute("PRAGMA query_only = ON")  # as a full disk would, it fails the change
+        self.store._database.connection.execute(
+            "PRAGMA query_only = ON"
+        )  # as a full disk would, it fails the change
         error = self.assertRaises(StoreFailed, self.store.keep, HERE, 0, [item(1)], 5)
         self.assertIsInstance(error, StorageError)
         self.assertIn(FILE, str(error))

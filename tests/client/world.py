@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.address import Address
-from encchat.client.chat import Chat, Keeper
+from encchat.client.chat import Chat
 from encchat.client.connection import Connection
+from encchat.client.keeping import Keeper
 from encchat.client.link import Link, Patience
 from encchat.client.store import Store
 from encchat.client.trust import Trust
