@@ -6,14 +6,13 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, LifoQueue
-from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 
 from encchat.core.interfaces import Unavailable
+from encchat.logs.pool import DaemonPool
 from encchat.logs.schema import Connect, open_reader
 
 #: Threads, and so connections. SQLite's reads are short; long are a backup and a check, one at a time.
@@ -22,16 +21,6 @@ THREADS = 3
 PROGRESS = 100_000
 
 _T = TypeVar("_T")
-
-
-class _Daemon(Thread):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, daemon=True, **kwargs)
-
-
-class _Pool(ThreadPool):
-    # A process that ends without closing the log must not wait for its readers.
-    threadFactory = _Daemon  # noqa: N815 - Twisted's name
 
 
 class Readers:
@@ -45,7 +34,7 @@ class Readers:
         self._long: set[sqlite3.Connection] = set()
         self._running = 0
         self._closed: Deferred[None] | None = None
-        self._pool = _Pool(0, THREADS, "encchat-log-readers")
+        self._pool = DaemonPool(0, THREADS, "encchat-log-readers")
         self._pool.start()
 
     async def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
