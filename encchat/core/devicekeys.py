@@ -187,7 +187,9 @@ async def _enlist(
     def change(held: DeviceBook) -> DeviceBook:
         book = held.current(claim)
         if new is not None:
-            signers = {own, *(() if claim.vouched else claim.keys), *((book.signer.fingerprint,) if book.signer else ())}
+            signers = {own, *(() if claim.vouched else claim.keys)}
+            if book.signer is not None:
+                signers.add(book.signer.fingerprint)
             if new.devices.user != name.key or not is_signed_by(signers, new):
                 raise NotYourList(name=name.shown)
             book = book.followed(new, Enlisted(fingerprint_of(new.identity), claim.vouched, 0))

@@ -179,11 +179,6 @@ class OutOfPlace(SessionTestCase):
         m.Invited: m.Invited("+other", "bob"),
         m.Marked: m.Marked("+other", 1),
         m.Notice: m.Notice("hear, hear"),
-        m.Published: m.Published(7, "d" * 32, 0),
-        m.DeviceList: m.DeviceList(7, "bob", b"", ()),
-        m.Keys: m.Keys(7, "bob", ()),
-        m.Posted: m.Posted(7),
-        m.Mail: m.Mail(1, "bob", "", b""),
     }
 
     def test_every_message_that_a_session_takes_has_a_sample(self) -> None:
