@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, cast
 
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Rejected, Stored
-from encchat.core.refusals import MsgidReused
+from encchat.core.refusals import rejection
 from encchat.core.rooms import Room
 from encchat.core.rules import Act, RoomRecord
-from encchat.errors import StorageError
+from encchat.errors import RefusedError, StorageError
 
 if TYPE_CHECKING:
     from encchat.core.hub import Hub
@@ -80,7 +80,7 @@ async def _settle(hub: Hub, room: Room) -> None:
         room.adopt(record)
         if record.pending is None:
             break
-        with suppress(MsgidReused):  # whoever sent it was told, or will be
+        with suppress(RefusedError):  # whoever sent it was told, or will be
             await _finish(hub, room, record.pending)
     room.unsettled = False
     for session in room.unwelcome():
@@ -117,7 +117,7 @@ async def _finish(hub: Hub, room: Room, act: Act) -> Stored:
         raise
     room.adopt(record)
     if isinstance(outcome, Rejected):
-        raise MsgidReused()
+        raise rejection(outcome.code)
     return outcome
 
 
@@ -142,16 +142,21 @@ def _enforce(hub: Hub, room: Room, act: Act, outcome: Stored | Rejected) -> None
     seq = outcome.seq if isinstance(outcome, Stored) else 0
     new = seq > max(room.record.applied, room.enforced)
     put_out = room.put_out(act) if new else []
-    invited = act.kind == "invite" and act.target not in room.record.invites
+    invited = room.let_in(act) if new else []
     room.adopt(room.record.concluded(seq))
     if not new:
         return
     room.enforced = seq
     hub.note_act(room, act, seq)
+    if room.record.sealed is not None:
+        hub.enrolment.note(room.name, room.record.sealed)
     for session in put_out:
         verb = "banned you from" if act.kind == "ban" else "put you out of"
         reason = f": {act.text}" if act.text else "."
         code = "banned" if act.kind == "ban" else "kicked"
-        session.put_out(room, code, f"{act.sender} {verb} {room.name}{reason}")
-    if invited:
-        hub.tell_invited(act.target, room, act.sender)
+        if act.kind == "roster" and session.name.shown == act.sender:
+            session.put_out(room, "left", f"You have left {room.name}.")
+        else:
+            session.put_out(room, code, f"{act.sender} {verb} {room.name}{reason}")
+    for name in invited:
+        hub.tell_invited(name, room, act.sender)

@@ -11,8 +11,8 @@ from typing import TypeVar
 import msgspec
 
 from encchat.core.admission import Claim
-from encchat.core.books import DeviceBook, DeviceRecord
 from encchat.core.blobs import BlobRecord
+from encchat.core.books import DeviceBook, DeviceRecord
 from encchat.core.interfaces import Conflict, IDirectory, Unavailable
 from encchat.core.links import LinkRecord
 from encchat.core.rules import Restraint, RoomRecord

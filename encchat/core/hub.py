@@ -22,11 +22,12 @@ from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn, Stored
 from encchat.core.keeper import Keeper
 from encchat.core.keeping import IStore
-from encchat.core.names import LOBBY, Name, parse_name
+from encchat.core.names import LOBBY, Name, is_open, parse_name
 from encchat.core.post import Post
-from encchat.core.refusals import NoSuchName, NoSuchRoom
+from encchat.core.refusals import NoSuchName, NoSuchRoom, NotAMember
 from encchat.core.rooms import LIST_BYTES, Room
 from encchat.core.rules import Act, Person, Rank, RoomRecord, key_token
+from encchat.core.sealing import Enrolment
 from encchat.core.session import Session
 from encchat.errors import StorageError
 from encchat.messages import Invited, Limits, Profile, RoomInfo
@@ -73,6 +74,7 @@ class Hub:
         self.door = Door(self)
         self.post = Post(self)
         self.claims = ClaimRates()
+        self.enrolment = Enrolment(self.directory)
         self.appends = AppendQueue(log, lambda work: turn.spawn(work, None), turn.soon, self._committed)
         #: Those who were admitted; and all, with those who still have to say hello.
         self.sessions: set[Session] = set()
@@ -188,9 +190,10 @@ class Hub:
     @asynccontextmanager
     async def visiting(self, name: str, founder: Session | None = None) -> AsyncIterator[Room]:
         """The room of this name, loaded, and kept meanwhile. Where there is none, ``founder`` makes it, at
-        the price of an act, as what is recorded of a room stays.
+        the price of an act, as what is recorded of a room stays; but a sealed one only its roster makes.
 
         :raises NoSuchRoom: there is none, and no founder.
+        :raises NotAMember: there is none, and it would be sealed.
         :raises RateLimited: the founder has made too many of late.
         :raises Unavailable: what is known of it cannot be read now.
         """
@@ -223,6 +226,8 @@ class Hub:
     async def _load(self, room: Room, founder: Session | None) -> None:
         record = await self.directory.room(room.name)
         if record is None:
+            if not is_open(room.name):
+                raise NotAMember(room=room.name)
             if founder is None:
                 raise NoSuchRoom(room=room.name)
             roles: dict[str, Rank] = {}
@@ -242,7 +247,12 @@ class Hub:
     async def room_list(self, asker: Person) -> tuple[RoomInfo, ...]:
         """The rooms that somebody can enter, by name, the lobby first; where there are too many for one
         message, those with the most members in them."""
-        known = await self.directory.rooms(MAX_ROOM_LIST)
+        known = await self.directory.rooms(MAX_ROOM_LIST, "+")
+        known = {name: record for name, record in known.items() if is_open(name)}
+        for name in (await self.enrolment.rooms_of(asker.name))[:MAX_ROOM_LIST]:
+            record = await self.directory.room(name)
+            if record is not None:
+                known[name] = record
         infos = {}
         counted = self._counted = {name: self._counted[name] for name in known if name in self._counted}
         for name, record in known.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from encchat import messages as m
-from encchat.core import acts, operator
+from encchat.core import acts, operator, sealing
 from encchat.core.names import LOBBY, parse_name, parse_room
 from encchat.core.refusals import (
     Everybodys,
@@ -22,6 +22,7 @@ from encchat.core.refusals import (
     Outranked,
     UnknownWord,
 )
+from encchat.core.rooms import Room
 from encchat.core.rules import (
     ACCESS,
     MODERATORS,
@@ -65,7 +66,7 @@ async def restrain(session: Session, message: Restraining) -> None:
     if not message.room and not isinstance(message, m.Mute):
         await operator.act_here(session, message)
         return
-    session.room(parse_room(message.room))  # only somebody in the room finds out who has a name
+    _place(session, message.room)  # only somebody in the room finds out who has a name
     target = await session.hub.person(message.name)
     reason = clean_line(message.reason, 200)
     seconds = 0 if isinstance(message, m.Kick) else message.seconds
@@ -100,7 +101,7 @@ async def undo(session: Session, message: Undoing) -> None:
 async def invite(session: Session, message: m.Invite) -> None:
     """Let somebody into a private room."""
     session.take_act()
-    session.room(parse_room(message.room))
+    _place(session, message.room)
     target = await session.hub.owner_of(message.name)
 
     def judge(record: RoomRecord) -> dict[str, Any]:
@@ -113,7 +114,7 @@ async def invite(session: Session, message: m.Invite) -> None:
 async def role(session: Session, message: m.Role) -> None:
     """Give somebody a role, or take it."""
     session.take_act()
-    session.room(parse_room(message.room))
+    _place(session, message.room)
     new = _known(message.role, RANKS, "role")
     target = await session.hub.owner_of(message.name)
 
@@ -133,7 +134,7 @@ async def role(session: Session, message: m.Role) -> None:
 async def access(session: Session, message: m.Access) -> None:
     """Say who may come in, and who may set the topic."""
     session.take_act()
-    room = session.room(parse_room(message.room))
+    room = _place(session, message.room)
     if message.access:
         _known(message.access, ACCESS, "access")
     if message.topic_by:
@@ -155,6 +156,9 @@ def about(session: Session, message: m.About) -> None:
     """Tell how a room is run."""
     room = session.room(parse_room(message.room))
     record, now = room.record, session.hub.milliseconds()
+    if record.sealed is not None:
+        session.answer(sealing.about(message.id, room, record.sealed))
+        return
     roles = tuple(m.Standing(name, rank.name.lower()) for name, rank in record.roles.items())
     profile = m.RoomProfile(message.id, room.name, record.access, record.topic_by, roles)
     if record.rank(session.person) >= Rank.MODERATOR:
@@ -176,7 +180,7 @@ async def _act(
 ) -> None:
     """Do an act, and answer with its entry. ``judge`` raises, or says what it needs besides the entry."""
     hub = session.hub
-    room = session.room(parse_room(message.room))
+    room = _place(session, message.room)
     now = hub.milliseconds()
 
     def act(record: RoomRecord) -> Act:
@@ -190,6 +194,13 @@ async def _act(
     with hub.holding(room):
         stored = await acts.perform(hub, room, act)
     session.answer(m.Sent(message.id, stored.seq, stored.time))
+
+
+def _place(session: Session, name: str) -> Room:
+    """The room that the peer is in, where it is one with moderators."""
+    room = parse_room(name)
+    sealing.refuse_sealed(room)
+    return session.room(room)
 
 
 def _need(session: Session, record: RoomRecord, least: Rank, room: str) -> Rank:

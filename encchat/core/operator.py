@@ -78,10 +78,12 @@ async def rooms(hub: Hub) -> list[dict[str, object]]:
         for name, record in page.items():
             present = hub.present_room(name)
             owners = [who for who, rank in record.roles.items() if rank is Rank.OWNER]
+            if record.sealed is not None:
+                owners = sorted(record.sealed.admins)
             found.append(
                 {
                     "room": name,
-                    "access": record.access,
+                    "access": "sealed" if record.sealed is not None else record.access,
                     "owners": owners,
                     "topic": record.topic,
                     "members": len(present.members()) if present else 0,

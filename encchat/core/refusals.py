@@ -18,9 +18,39 @@ class NotInRoom(RefusedError):
 
 
 class SealedRoom(RefusedError):
-    """{room} would be a sealed room, which this server does not have. Open rooms begin with '+'."""
+    """{room} is sealed: the server cannot do that there. Who is in it, and who runs it, its members sign."""
 
-    code = "not-supported"
+    code = "sealed-room"
+
+
+class NotSealed(RefusedError):
+    """{room} is no sealed room: these begin with '#', or with '@' for a conversation of two."""
+
+    code = "not-sealed"
+
+
+class NotAMember(RefusedError):
+    """There is no room {room} of which you are a member. Somebody who runs it has to let you in."""
+
+    code = "invite-only"
+
+
+class SealedRoomTaken(RefusedError):
+    """There is a room {room} already. Choose another name."""
+
+    code = "room-exists"
+
+
+class RosterChanged(RefusedError):
+    """Somebody has changed who is in the room since. Read on, then send it again, sealed for those."""
+
+    code = "roster-changed"
+
+
+class UnreadableRoster(RefusedError):
+    """The server cannot read that roster: {reason}."""
+
+    code = "roster-refused"
 
 
 class TooManyRooms(RefusedError):
@@ -81,6 +111,11 @@ class MsgidReused(RefusedError):
     """This message id was used before, with another content. Use a new one."""
 
     code = "msgid-reused"
+
+
+def rejection(code: str) -> RefusedError:
+    """What the log's word for a draft that it rejects is to people."""
+    return RosterChanged() if code == RosterChanged.code else MsgidReused()
 
 
 class NoVersion(RefusedError):

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from encchat import messages as m
 from encchat.contents import CONTENTS
-from encchat.core import devicekeys, devices, files, kinds, moderation, post
+from encchat.core import devicekeys, devices, files, kinds, moderation, post, sealing
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
@@ -23,11 +23,11 @@ from encchat.core.refusals import (
     NotInRoom,
     NotText,
     NoVersion,
-    SealedRoom,
     TooLarge,
     TooManyRooms,
     UnknownKind,
     WrongChain,
+    rejection,
 )
 from encchat.core.rooms import Room
 from encchat.core.words import wanted
@@ -117,11 +117,17 @@ def part(session: Session, message: m.Part) -> None:
 
 def send(session: Session, message: m.Send) -> Coroutine[object, object, None] | None:
     """Append what the peer says; what is more than text is checked first, which may need the log."""
-    room = session.room(parse_room(message.room))
+    name = parse_room(message.room)
+    if message.kind == sealing.ROSTER and not is_open(name):
+        return sealing.change_roster(session, name, message)
+    room = session.room(name)
     room.check_speech(session)
     limit = session.hub.settings.limits.body
     if len(message.body) > limit:
         raise TooLarge(size=len(message.body), limit=limit)
+    if not is_open(name):
+        _send_sealed(session, room, message)
+        return None
     if message.kind not in TEXT:
         return _send_content(session, room, message)
     try:
@@ -131,6 +137,13 @@ def send(session: Session, message: m.Send) -> Coroutine[object, object, None] |
     session.take_send()
     _append(session, room, message.id, message.msgid, message.kind, message.body)
     return None
+
+
+def _send_sealed(session: Session, room: Room, message: m.Send) -> None:
+    if message.kind != sealing.SEALED:
+        raise UnknownKind(kind=message.kind, known=f"{sealing.SEALED}, {sealing.ROSTER}")
+    session.take_send()
+    _append(session, room, message.id, message.msgid, message.kind, message.body, message.roster or 0)
 
 
 async def _send_content(session: Session, room: Room, message: m.Send) -> None:
@@ -143,7 +156,15 @@ async def _send_content(session: Session, room: Room, message: m.Send) -> None:
         _append(session, room, message.id, message.msgid, message.kind, message.body)
 
 
-def _append(session: Session, room: Room, request: int, msgid: bytes, kind: str, body: bytes) -> None:
+def _append(
+    session: Session,
+    room: Room,
+    request: int,
+    msgid: bytes,
+    kind: str,
+    body: bytes,
+    roster: int | None = None,
+) -> None:
     hub = session.hub
 
     def answer(outcome: Answer) -> None:
@@ -151,12 +172,12 @@ def _append(session: Session, room: Room, request: int, msgid: bytes, kind: str,
         if isinstance(outcome, StorageError):
             session.refuse(request, outcome)
         elif isinstance(outcome, Rejected):
-            session.refuse(request, MsgidReused())
+            session.refuse(request, rejection(outcome.code))
         else:
             session.answer(m.Sent(request, outcome.seq, outcome.time))
 
     name, device = session.name.shown, session.device
-    hub.append(room, Draft(room.name, hub.milliseconds(), name, device, kind, msgid, body), answer)
+    hub.append(room, Draft(room.name, hub.milliseconds(), name, device, kind, msgid, body, roster), answer)
     session.heed_backlog()
 
 
@@ -179,8 +200,9 @@ async def read(session: Session, message: m.Read) -> None:
 async def search(session: Session, message: m.Search) -> None:
     """Find entries in a room that the peer is in."""
     words = wanted(message.words)
-    place = session.room(parse_room(message.room))
-    room = place.name
+    room = parse_room(message.room)
+    sealing.refuse_sealed(room)
+    place = session.room(room)
     before = message.before or 2**63 - 1
     limit = min(message.limit, session.hub.settings.limits.page)
     found = await session.hub.log.search(room, words, before, limit, PAGE_BYTES)
@@ -247,7 +269,7 @@ def bye(session: Session, message: m.Bye) -> None:
 
 
 #: The acts on a room, and what else has their rate.
-ACTS = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access, m.Link, m.Unlink)
+ACTS = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access, m.Link, m.Unlink, m.Create)
 #: What is about the keys and mail of devices has a rate of its own.
 KEYS = (m.PublishKeys, m.Devices, m.ClaimKeys, m.ToDevice, m.AckMail)
 #: Messages that cost no token of the request rate; Send and Topic have a rate of their own, and so have acts
@@ -259,6 +281,7 @@ HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, objec
     m.Join: join,
     m.Part: part,
     m.Send: send,
+    m.Create: sealing.create,
     m.Read: read,
     m.Search: search,
     m.Who: who,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from encchat.core.interfaces import ITurn
 from encchat.core.lock import Lock
-from encchat.core.refusals import Banned, InviteOnly, Muted, NotInRoom
+from encchat.core.refusals import Banned, InviteOnly, Muted, NotAMember, NotInRoom
+from encchat.core.membership import Sealed
 from encchat.core.rules import Act, Person, Rank, Restraint, Restraints, RoomRecord
 from encchat.messages import MAX_PAYLOAD, Member, Position, Presence, RoomInfo
 from encchat.wire import encode
@@ -185,8 +186,11 @@ class Room:
 
         :raises Banned: no.
         :raises InviteOnly: not without an invitation.
+        :raises NotAMember: not without being in the roster.
         """
         if not self.is_shown_to(person):
+            if self.record.sealed is not None:
+                raise NotAMember(room=self.name)
             raise InviteOnly(room=self.name)
         now = self._now()
         if any(_holding(view, Restraints(view.bans, [person]), person, now) for view in self._views):
@@ -215,7 +219,18 @@ class Room:
 
     def put_out(self, act: Act) -> list[Session]:
         """The sessions here that the act puts out."""
+        if act.kind == "roster":
+            members = Sealed.of(act.body).members
+            return [session for session in self._memberships if session.name.key not in members]
         return [session for session in self._memberships if self.is_put_out(session.person, act)]
+
+    def let_in(self, act: Act) -> list[str]:
+        """The keys of the names that may come in by the act, and could not before."""
+        if act.kind == "invite":
+            return [act.target] if act.target not in self.record.invites else []
+        if act.kind == "roster" and self.record.sealed is not None:
+            return sorted(Sealed.of(act.body).members - self.record.sealed.members)
+        return []
 
     def unwelcome(self) -> list[Session]:
         """The sessions here that are banned."""

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import Draft
+from encchat.core.membership import Sealed
 from encchat.core.refusals import TooManyListed
 
 #: Names in any one list of a room at most: roles, invitations, bans, mutes.
@@ -142,10 +143,14 @@ class Act(Struct, frozen=True, array_like=True):
     access: str = ""
     topic_by: str = ""
     invited: tuple[str, ...] = ()
+    #: In a sealed room, the seq of the roster that this one follows.
+    roster: int | None = None
 
     def draft(self, room: str) -> Draft:
         """The entry."""
-        return Draft(room, self.time, self.sender, self.device, self.kind, self.msgid, self.body)
+        return Draft(
+            room, self.time, self.sender, self.device, self.kind, self.msgid, self.body, self.roster
+        )
 
     def is_same(self, other: Act | None) -> bool:
         """Whether the other one is this one, come again."""
@@ -172,6 +177,8 @@ class RoomRecord(Struct, frozen=True, array_like=True):
     mutes: tuple[Restraint, ...] = ()
     applied: int = 0
     pending: Act | None = None
+    #: Of a sealed room, who is in it; then nothing else here says who may do what.
+    sealed: Sealed | None = None
 
     def rank(self, person: Person) -> Rank:
         """What this person may do here."""
@@ -180,10 +187,12 @@ class RoomRecord(Struct, frozen=True, array_like=True):
     @property
     def private(self) -> bool:
         """Whether only those may come in who were invited."""
-        return self.access == PRIVATE
+        return self.access == PRIVATE or self.sealed is not None
 
     def invites_in(self, person: Person) -> bool:
         """Whether the room is there for this person at all, bans aside."""
+        if self.sealed is not None:
+            return person.name in self.sealed.members
         return not self.private or person.name in self.invites or self.rank(person) > Rank.MEMBER
 
     def after(self, act: Act) -> RoomRecord:
@@ -266,6 +275,10 @@ def _access(record: RoomRecord, act: Act) -> RoomRecord:
     )
 
 
+def _roster(record: RoomRecord, act: Act) -> RoomRecord:
+    return replace(record, sealed=Sealed.of(act.body))
+
+
 #: What each kind of act makes of the record; these are the kinds of entry that are acts.
 _EFFECTS: Mapping[str, Callable[[RoomRecord, Act], RoomRecord]] = {
     "topic": _topic,
@@ -277,6 +290,7 @@ _EFFECTS: Mapping[str, Callable[[RoomRecord, Act], RoomRecord]] = {
     "invite": _invite,
     "role": _role,
     "access": _access,
+    "roster": _roster,
 }
 ACT_KINDS = frozenset(_EFFECTS)
 

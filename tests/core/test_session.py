@@ -252,7 +252,7 @@ class Rooms(SynchronousTestCase):
     def test_sealed_rooms_are_not_here_yet(self) -> None:
         alice = World().named("alice")
         for room in ("#secret", "@alice&bob"):
-            self.assertEqual(alice.ask(m.Join(1, room))[0].code, "not-supported")
+            self.assertEqual(alice.ask(m.Join(1, room))[0].code, "invite-only")
 
     def test_bad_rooms(self) -> None:
         alice = World().named("alice")

@@ -1,0 +1,180 @@
+"""Sealed rooms on the server: made, entered and changed by rosters, which are entries of the log.
+
+A roster is an act (``acts``): pending in the room's record, stored as an entry, then in force, so that the
+record and the log cannot fall apart. Whoever is not in the last roster does not find out that the room exists.
+What is said there is sealed; all that is checked of it is its size and that its sender knew the last roster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from encchat import messages as m
+from encchat.core import acts
+from encchat.core.appends import Answer
+from encchat.core.directory import Directory
+from encchat.core.interfaces import Draft, Stored
+from encchat.core.membership import Sealed, read_roster
+from encchat.core.names import is_open, parse_room
+from encchat.core.refusals import (
+    MsgidReused,
+    NotAMember,
+    NotInRoom,
+    NotSealed,
+    RosterChanged,
+    SealedRoom,
+    SealedRoomTaken,
+    TooLarge,
+)
+from encchat.core.rooms import Room
+from encchat.core.rules import Act, RoomRecord
+from encchat.errors import RefusedError, StorageError
+
+if TYPE_CHECKING:
+    from encchat.core.hub import Hub
+    from encchat.core.session import Session
+
+#: Raises what there is against a change of the record.
+Judge: TypeAlias = Callable[[RoomRecord], None]
+
+#: The kinds of entry in a sealed room.
+SEALED, ROSTER = "sealed", "roster"
+#: No roster has this seq: a draft with it is stored only if it was before.
+_NEVER = -1
+#: Rooms that are read at a time.
+_ROOMS_AT_A_TIME = 100
+
+
+class Enrolment:
+    """Which sealed rooms a name is in: of all that are recorded, read once, when somebody asks."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._members: dict[str, frozenset[str]] = {}
+        self._rooms: dict[str, set[str]] = {}
+        self._complete = False
+
+    def note(self, room: str, sealed: Sealed) -> None:
+        """These are a room's members now."""
+        before = self._members.get(room, frozenset())
+        self._members[room] = sealed.members
+        for name in before - sealed.members:
+            self._rooms[name].discard(room)
+            if not self._rooms[name]:
+                del self._rooms[name]
+        for name in sealed.members - before:
+            self._rooms.setdefault(name, set()).add(room)
+
+    async def rooms_of(self, name: str) -> list[str]:
+        """The sealed rooms of the name with this key, in order."""
+        if not self._complete:
+            for sign in "#@":
+                after = sign
+                while page := await self._directory.rooms(_ROOMS_AT_A_TIME, after):
+                    for room, record in page.items():
+                        # What was noted meanwhile is newer.
+                        if record.sealed is not None and room not in self._members:
+                            self.note(room, record.sealed)
+                    after = max(page)
+                    if not after.startswith(sign):
+                        break
+            self._complete = True
+        return sorted(self._rooms.get(name, ()))
+
+
+async def create(session: Session, message: m.Create) -> None:
+    """Make a sealed room, with its first roster."""
+    session.take_act()
+    hub = session.hub
+    name = parse_room(message.room)
+    if is_open(name):
+        raise NotSealed(room=name)
+    new = read_roster(message.body)
+    Sealed().check_next(new, name, session.name.key)
+    nobody = RoomRecord(hub.milliseconds(), session.name.shown, sealed=Sealed())
+    await hub.directory.create_room(name, nobody)
+
+    def judge(record: RoomRecord) -> None:
+        if record.sealed is None or record.sealed.raw:
+            raise SealedRoomTaken(room=name)
+
+    async with hub.visiting(name) as room:
+        stored = await _perform(session, room, message.msgid, message.body, judge)
+    session.answer(m.Sent(message.id, stored.seq, stored.time))
+
+
+async def change_roster(session: Session, name: str, message: m.Send) -> None:
+    """Change who is in a room, and who may change that."""
+    session.take_act()
+    hub = session.hub
+    limit = hub.settings.limits.body
+    if len(message.body) > limit:
+        raise TooLarge(size=len(message.body), limit=limit)
+    new = read_roster(message.body)
+
+    def judge(record: RoomRecord) -> None:
+        if session not in room or record.sealed is None:
+            raise NotInRoom(room=name)
+        if (message.roster or 0) != record.applied:
+            raise RosterChanged()
+        record.sealed.check_next(new, name, session.name.key)
+
+    try:
+        async with hub.visiting(name) as room:
+            stored = await _perform(session, room, message.msgid, message.body, judge)
+    except NotAMember:
+        raise NotInRoom(room=name) from None
+    session.answer(m.Sent(message.id, stored.seq, stored.time))
+
+
+def refuse_sealed(room: str) -> None:
+    """What is asked does not exist in sealed rooms.
+
+    :raises SealedRoom: and this is one.
+    """
+    if not is_open(room):
+        raise SealedRoom(room=room)
+
+
+def about(request: int, room: Room, sealed: Sealed) -> m.RoomProfile:
+    """Who is in a room, and who may change that."""
+    standings = (
+        m.Standing(name, "admin" if name in sealed.admins else "member") for name in sorted(sealed.members)
+    )
+    return m.RoomProfile(request, room.name, SEALED, "", tuple(standings))
+
+
+async def _perform(session: Session, room: Room, msgid: bytes, body: bytes, judge: Judge) -> Stored:
+    """Do the act, if ``judge`` has nothing against it; or find out that it was done before."""
+    hub, sender, device = session.hub, session.name.shown, session.device
+    now = hub.milliseconds()
+
+    def act(record: RoomRecord) -> Act:
+        judge(record)
+        key, seen = session.identity.fingerprint, record.applied
+        return Act(now, sender, key, device, ROSTER, msgid, body, roster=seen)
+
+    try:
+        return await acts.perform(hub, room, act)
+    except RefusedError:
+        outcome = await _find(hub, room, Draft(room.name, now, sender, device, ROSTER, msgid, body, _NEVER))
+        if isinstance(outcome, StorageError):
+            raise outcome from None
+        if isinstance(outcome, Stored):
+            return outcome
+        if outcome.code == MsgidReused.code:
+            raise MsgidReused() from None
+        raise
+
+
+async def _find(hub: Hub, room: Room, draft: Draft) -> Answer:
+    """What became of a draft that is not to be stored now."""
+    found = hub.turn.promise()
+
+    def answer(outcome: Answer) -> None:
+        hub.appended(room)
+        found.resolve(outcome)
+
+    hub.append(room, draft, answer)
+    return cast(Answer, await found)
