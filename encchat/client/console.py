@@ -7,7 +7,7 @@ screen is the subclass's matter: redrawn around a prompt (``terminal``), or plai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,50 +15,52 @@ from twisted.internet.task import deferLater
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
+from encchat.client.colours import Line
 from encchat.client.commands import HISTORY, Commands
 from encchat.client.ending import race
 from encchat.client.lines import pieces
-from encchat.client.show import answer_lines, body_lines, count, moment, status_line
-from encchat.core.plain import TALK, happening_line, shown_name
+from encchat.client.memory import SAID
+from encchat.client.notify import call
+from encchat.client.outbox import Item
+from encchat.client.show import answer_lines, count, day_words, moment, now, status_line
+from encchat.client.shown import Shown
 from encchat.errors import EncchatError, RefusedError
 from encchat.messages import Entry, Position
 from encchat.text import clean, clean_line
 
 #: Of the entries that a user has missed, those that are shown at once; /history shows the others.
 MISSED = 200
+#: Unread messages of a room that are shown again when one goes there.
+RECALLED = 10
 
 #: Seconds that a user who leaves waits for what was typed last to be stored.
 LAST_MOMENT = 2.0
-
-#: A line to show: pieces of (style, text).
-Line: TypeAlias = list[tuple[str, str]]
 
 
 class CannotJoin(RefusedError):
     """You cannot join {room}: {reason}"""
 
 
-class PersonConsole:
+class PersonConsole(Shown):
     """A conversation on a screen. Subclasses show lines and read what is typed."""
 
     #: Whether what the user has just typed stands on the screen already.
     echoes = False
 
     def __init__(self, clock: IReactorTime, chat: Chat, room: str, history: int | None) -> None:
+        super().__init__(chat, room)
         self.clock = clock
-        self.chat = chat
         self.first_room = room
         self.history = history
-        #: The room that is shown and written to; None after the last was left (commands.Screen).
-        self.room: str | None = room
         self.commands = Commands(chat, self, self.say)
-        self.unread: dict[str, int] = {}
         self.connected = False
         self.over: Deferred[int] = Deferred()
         self._hidden_up_to: dict[str, int] = {}
         self._greeted = False
-        #: How far this person has read each room, on any device.
-        self._read: dict[str, int] = {}
+        #: The day of what was shown last; None: nothing was.
+        self._day: str | None = None
+        #: What was queued without a connection, and is to be told when it is sent.
+        self._queued: set[bytes] = set()
 
     # ----------------------------------------------------------------------------- for subclasses
 
@@ -66,12 +68,20 @@ class PersonConsole:
         """Put lines on the screen, below those before."""
         raise NotImplementedError  # abstract
 
+    def signal(self, code: str) -> None:
+        """Send the terminal what calls the person."""
+
     def changed(self) -> None:
         """Something that the status line tells has changed."""
 
     async def converse(self) -> None:
         """Read what is typed, until the user leaves."""
         raise NotImplementedError  # abstract
+
+    def queued(self, items: Sequence[Item]) -> None:
+        """These were typed, and wait to be sent: there is no connection."""
+        self._queued.update(item.msgid for item in items)
+        self.note("queued: it is sent when the connection is back")
 
     async def run(self) -> int:
         """Join the first room and talk; returns the exit code.
@@ -103,6 +113,11 @@ class PersonConsole:
         room = self.chat.session.rooms.get(self.first_room)
         return room is not None and room.entered
 
+    @property
+    def unread(self) -> dict[str, int]:
+        """How much came in other rooms since they were shown."""
+        return self.tabs.unread
+
     def typed(self, text: str) -> None:
         """The user has entered a line; what is wrong with it is told."""
         try:
@@ -119,19 +134,36 @@ class PersonConsole:
 
     def say(self, room: str, kind: str, text: str) -> None:
         """Send what the user said."""
-        parts = pieces(text.encode("utf-8", "replace"), self.chat.session.max_body)
-        self.chat.say(room, *(part.decode("utf-8", "replace") for part in parts), kind=kind)
+        parts = [text]
+        if kind in ("text", "me"):
+            cut = pieces(text.encode("utf-8", "replace"), self.chat.session.max_body)
+            parts = [part.decode("utf-8", "replace") for part in cut]
+        items = self.chat.say(room, *parts, kind=kind)
         if not self.connected:
-            self.note("that is kept, and sent when the connection is back")
+            self.queued(items)
+        self.changed()
+
+    def go(self, room: str) -> None:
+        """Show a room that we are in, and again what was not read there."""
+        super().go(room)
+        unread = self.tabs.read(room)
+        self.note(f"now in {clean_line(room)}" + (f", {unread} unread" if unread else ""))
+        self.show(
+            [
+                line
+                for entry in self.memory.latest(room, min(unread, RECALLED))
+                for line in self.entries.lines(entry)
+            ]
+        )
         self.changed()
 
     def note(self, text: str) -> None:
         """Tell something that is no message."""
-        self.show([[("class:note", f"-- {line}")] for line in text.split("\n")])
+        self.show([_note(line) for line in text.split("\n")])
 
     def warn(self, text: str) -> None:
         """Tell what went wrong."""
-        self.show([[("class:warning", f"!! {clean_line(text, 2000)}")]])
+        self.show([[("warning", f"!! {clean_line(text, 2000)}")]])
 
     def quit(self, reason: str) -> None:
         """The user wants to leave."""
@@ -144,6 +176,7 @@ class PersonConsole:
         lines: list[Line] = []
         for event in events:
             self.commands.notice(event)
+            self.observe(event)
             if not self.chat.hides(event):
                 lines += self._lines(event)
         if lines:
@@ -174,7 +207,10 @@ class PersonConsole:
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
                 return [_note(line) for line in answer_lines(event)]
             case e.ReadElsewhere(room, seq):
-                self._read_elsewhere(room, seq)
+                reached = self.chat.reached([room])
+                self.tabs.read_elsewhere(room, seq, reached[room].seq if reached else seq)
+            case e.Acknowledged(item):
+                return self._sent(item)
         words = status_line(event)
         return [] if words is None else [_note(words)]
 
@@ -194,88 +230,76 @@ class PersonConsole:
             self.room = event.room
         missed = event.head.seq - event.start.seq
         self._hidden_up_to[event.room] = event.head.seq - MISSED
-        self._read[event.room] = event.mark
         lines = [_note(status_line(event) or "")]
         if missed > MISSED:
             lines.append(_note(f"the last {MISSED} of them follow; /history shows older ones"))
         return lines
 
     def _left(self, room: str) -> None:
-        self.unread.pop(room, None)
+        self.memory.forget(room)
         if self.room == room:
-            self.room = next(iter(self.chat.session.rooms), None)
+            self.room = next(iter(self.tabs.numbers), None)
+
+    def _sent(self, item: Item) -> list[Line]:
+        if item.msgid not in self._queued:
+            return []
+        self._queued.discard(item.msgid)
+        return [_note("what was queued is sent")] if self.echoes and not self._queued else []
 
     def _entry_lines(self, event: e.NewEntry) -> list[Line]:
         entry = event.entry
         if event.old and entry.seq <= self._hidden_up_to.get(entry.room, 0):
             return []
-        if event.own and self.echoes and entry.kind in TALK:
+        for_me = self.entries.is_for_me(entry)
+        if entry.room != self.room:
+            self.tabs.arrived(entry.room, entry.seq, for_me)
+        if not event.old and not event.own:
+            self._call(entry, for_me)
+        if event.own and self.echoes and entry.kind in SAID:
             return []
-        if entry.room != self.room and entry.seq > self._read.get(entry.room, 0):
-            self.unread[entry.room] = self.unread.get(entry.room, 0) + 1
-        return self.entry_lines(entry)
+        return [*self._day_line(entry.time), *self.entries.lines(entry)]
 
-    def _read_elsewhere(self, room: str, seq: int) -> None:
-        self._read[room] = max(seq, self._read.get(room, 0))
-        reached = self.chat.reached([room])
-        left = min(self.unread.get(room, 0), reached[room].seq - seq if reached else 0)
-        if left > 0:
-            self.unread[room] = left
-        else:
-            self.unread.pop(room, None)
+    def _call(self, entry: Entry, for_me: bool) -> None:
+        when = self.preferences["bell"]
+        if when == "off" or entry.sender == self.chat.name or not (for_me or when == "all"):
+            return
+        if for_me or entry.kind in SAID:
+            self.signal(call(self.preferences["call"], entry.sender, entry.room))
+
+    def _day_line(self, time: int) -> list[Line]:
+        """A line for the day of what follows, where it is another one than before; today needs none at
+        the beginning."""
+        day = moment(time, "%Y-%m-%d")
+        before, self._day = self._day or moment(now(), "%Y-%m-%d"), day
+        return [] if day == before else [[("day", f"---- {day_words(time)} ----")]]
 
     def seen(self, reached: dict[str, Position]) -> None:
         """What lies before these positions is on the screen; of the room that is shown, the person has
         read it."""
         self.chat.mark(reached)
         if self.room in reached:
-            self.unread.pop(self.room, None)
+            self.tabs.read(self.room)
             self.chat.read({self.room: reached[self.room]})
 
     def _history_lines(self, room: str, entries: Sequence[Entry], more: bool) -> list[Line]:
         name = clean_line(room)
         if not entries:
             return [_note(f"{name} has nothing older")]
-        shown = [line for entry in entries for line in self.entry_lines(entry)]
+        shown = [line for entry in entries for line in self.entries.lines(entry, numbered=True)]
         day = moment(entries[0].time, "%Y-%m-%d")
         return [_note(f"{name} from {day}:"), *shown, _note("as far as there is" if not more else "so far")]
 
     def _found_lines(self, found: e.SearchFound) -> list[Line]:
         lines: list[Line] = []
         for entry in found.entries:
-            first, *others = self.entry_lines(entry)
-            lines += [[("class:note", f"#{entry.seq} {moment(entry.time, '%Y-%m-%d')} "), *first], *others]
-        count = len(found.entries)
-        words = f"{count} found in {clean_line(found.room)}" if count else "nothing found"
+            first, *others = self.entries.lines(entry, numbered=True)
+            lines += [[("note", moment(entry.time, "%Y-%m-%d") + " "), *first], *others]
+        number = len(found.entries)
+        words = f"{number} found in {clean_line(found.room)}" if number else "nothing found"
         further = f", back to #{found.reached}: /search looks further back" if found.more else ""
-        around = "; /context NUMBER shows what was said around one" if count else ""
+        around = "; /context NUMBER shows what was said around one" if number else ""
         return [*lines, _note(words + further + around)]
-
-    def entry_lines(self, entry: Entry) -> list[Line]:
-        """An entry as it is shown."""
-        start: Line = [("class:time", moment(entry.time, "%H:%M") + " ")]
-        if entry.room != self.room:
-            start.append(("class:room", f"[{clean_line(entry.room)}] "))
-        if entry.kind not in TALK:
-            return [[*start, ("class:note", f"-- {happening_line(entry)}")]]
-        name = shown_name(entry.sender)
-        style = "class:own" if entry.sender == self.chat.name else f"class:name{_colour(name)}"
-        first, *others = body_lines(entry)
-        if entry.kind == "me":
-            start += [("", "* "), (style, name), ("", f" {first}")]
-        else:
-            start += [(style, name), ("", f": {first}")]
-        # Lines of the same message stand out from what others might have said.
-        return [start, *([("class:time", "      | "), ("", line)] for line in others)]
-
-
-#: How many colours names have.
-COLOURS = 6
-
-
-def _colour(name: str) -> int:
-    return sum(name.casefold().encode("utf-8", "replace")) % COLOURS
 
 
 def _note(text: str) -> Line:
-    return [("class:note", f"-- {text}")]
+    return [("note", f"-- {text}")]

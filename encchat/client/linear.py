@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from twisted.internet.interfaces import IReactorTime
 
 from encchat.client.chat import Chat
-from encchat.client.console import Line, PersonConsole
+from encchat.client.colours import Line
+from encchat.client.console import PersonConsole
 from encchat.client.lines import LineCutter, Reader, Writer
 
 #: Bytes of one typed line at most; a terminal gives no longer ones.
@@ -46,6 +47,10 @@ class Linear(PersonConsole):
         self._writer.then(lambda: self.seen(reached))
         if self._writer.full:
             self.chat.hold()
+
+    def signal(self, code: str) -> None:
+        """A bell is heard where lines are read, too."""
+        self._writer.write(code.encode("utf-8", "replace"))
 
     async def converse(self) -> None:
         """Read lines to the end of the input."""

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from encchat import messages as m
+from encchat.client.command import Command
 from encchat.core.identity import is_fingerprint
 from encchat.core.rules import ACCESS, TOPIC_BY
 from encchat.errors import UsageError
@@ -63,16 +64,17 @@ def _only(c: Commands, command: str, rest: str) -> str:
     return name
 
 
-def _reason(text: str) -> str:
+def reason_of(text: str) -> str:
+    """A reason as it is sent."""
     return clean_line(text, 200)
 
 
-def _until(text: str) -> tuple[int, str]:
+def until_of(text: str) -> tuple[int, str]:
     """A duration in seconds if one comes first (0: none), and the reason after it."""
     word, _, more = text.partition(" ")
     if not _MEANT.match(word):
-        return 0, _reason(text)
-    return parse_duration(word), _reason(more.strip())
+        return 0, reason_of(text)
+    return parse_duration(word), reason_of(more.strip())
 
 
 def invite(c: Commands, rest: str) -> None:
@@ -84,13 +86,13 @@ def invite(c: Commands, rest: str) -> None:
 def kick(c: Commands, rest: str) -> None:
     """/kick NAME [REASON]"""
     name, more = _target(c, "kick", rest)
-    c.act(lambda id, room, msgid: m.Kick(id, room, msgid, name, _reason(more)))
+    c.act(lambda id, room, msgid: m.Kick(id, room, msgid, name, reason_of(more)))
 
 
 def ban(c: Commands, rest: str) -> None:
     """/ban NAME [DURATION] [REASON]"""
     name, more = _target(c, "ban", rest)
-    seconds, reason = _until(more)
+    seconds, reason = until_of(more)
     c.act(lambda id, room, msgid: m.Ban(id, room, msgid, name, seconds, reason))
 
 
@@ -103,7 +105,7 @@ def unban(c: Commands, rest: str) -> None:
 def mute(c: Commands, rest: str) -> None:
     """/mute NAME [DURATION] [REASON]"""
     name, more = _target(c, "mute", rest)
-    seconds, reason = _until(more)
+    seconds, reason = until_of(more)
     c.act(lambda id, room, msgid: m.Mute(id, room, msgid, name, seconds, reason))
 
 
@@ -174,3 +176,41 @@ def unlink(c: Commands, rest: str) -> None:
         raise NoFingerprint(text=rest[:80])
     c.online()
     c.chat.ask(lambda id: m.Unlink(id, rest))
+
+
+def nick(c: Commands, rest: str) -> None:
+    """/nick"""
+    c.screen.note(
+        "Your name belongs to your key. For another name, with a key of its own: "
+        "/quit, then encchat-client --name NAME"
+    )
+
+
+COMMANDS = (
+    Command("kick", "NAME [REASON]", "put somebody out of this room", kick, "as in /kick bob enough"),
+    Command(
+        "ban",
+        "NAME [10m|2h|1d] [REASON]",
+        "put somebody out, and keep them out",
+        ban,
+        "as in /ban mallory 2h spam; without a time it holds until /unban",
+    ),
+    Command("unban", "NAME", "lift a ban", unban),
+    Command(
+        "mute",
+        "NAME [10m|2h|1d] [REASON]",
+        "let somebody read but not write",
+        mute,
+        "as in /mute bob 10m; without a time it holds until /unmute",
+    ),
+    Command("unmute", "NAME", "let somebody write again", unmute),
+    Command("op", "NAME", "make somebody a moderator of this room", op),
+    Command("owner", "NAME", "make somebody an owner of this room", owner),
+    Command("deop", "NAME", "take somebody's role", deop),
+)
+DEVICES = (
+    Command("link", "", "a code with which another device of yours takes part as you", link),
+    Command("devices", "", "the keys of your devices", devices),
+    Command("unlink", "FINGERPRINT", "take a device's key from your name", unlink),
+    Command("nick", "", "how to have another name", nick),
+)

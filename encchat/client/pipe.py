@@ -20,6 +20,7 @@ from encchat.client.commands import Commands
 from encchat.client.ending import race
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
 from encchat.client.show import answer_lines, status_line, talk_lines
+from encchat.client.shown import Shown
 from encchat.core.plain import TALK, happening_line
 from encchat.errors import EncchatError, RefusedError, StorageError, UsageError
 from encchat.messages import Position
@@ -54,7 +55,7 @@ class Manner:
     follow: bool = False
 
 
-class Pipe:
+class Pipe(Shown):
     """A console for programs. ``run`` returns the exit code: 0, or 1 if a line could not be sent."""
 
     def __init__(
@@ -66,6 +67,7 @@ class Pipe:
         make_writer: Callable[[Callable[[], None]], Writer],
         status: Callable[[str], None],
     ) -> None:
+        super().__init__(chat, manner.room)
         self._clock = clock
         self._chat = chat
         self._manner = manner
@@ -81,8 +83,6 @@ class Pipe:
         self._number = 0
         self._quit = False
         self._fatal: Deferred[None] = Deferred()
-        #: The room that is written to (commands.Screen).
-        self.room: str | None = manner.room
 
     async def run(self) -> int:
         """Talk until the end of the input and of what it set off.
@@ -205,6 +205,7 @@ class Pipe:
         lines: list[bytes] = []
         for event in events:
             self._commands.notice(event)
+            self.observe(event)
             self._judge(event)
             if self._chat.hides(event):
                 continue

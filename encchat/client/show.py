@@ -6,6 +6,7 @@ Everything from outside is cleaned here (``encchat.text``), so that nothing but 
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -74,6 +75,8 @@ def status_line(event: e.Event) -> str | None:
             return f"{who} {'joined' if event.here else 'left'} {clean_line(event.room)}"
         case e.RoomMembers():
             return f"in {clean_line(event.room)}: {member_names(event.members)}" if event.request else None
+        case e.ActDone(_, act, ""):
+            return f"done on the whole server: {act}"
         case e.RequestFailed():
             return _said(event)
         case e.ServerComplains():
@@ -176,6 +179,16 @@ def moment(milliseconds: int, form: str) -> str:
         return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime(form)
     except (ValueError, OverflowError, OSError):
         return "?"
+
+
+def now() -> int:
+    """The time, as entries have it: milliseconds."""
+    return int(time.time() * 1000)
+
+
+def day_words(milliseconds: int) -> str:
+    """The local day of a time of the server: ``Tuesday 2026-11-24``."""
+    return moment(milliseconds, "%A %Y-%m-%d")
 
 
 def _joined(event: e.JoinedRoom) -> str:

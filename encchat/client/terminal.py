@@ -1,6 +1,8 @@
 """The console on a terminal: a prompt at the bottom, the talk scrolling above it in the usual scrollback.
 
-Needs Twisted's asyncio reactor, on whose loop prompt_toolkit runs.
+Needs Twisted's asyncio reactor, on whose loop prompt_toolkit runs. What is drawn waits a moment, to be drawn
+together with what comes meanwhile, and only so much at once: keys are heard between. When the screen is
+far behind, the server has to wait.
 """
 
 from __future__ import annotations
@@ -8,56 +10,49 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 
-from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
-from prompt_toolkit.enums import DEFAULT_BUFFER
-from prompt_toolkit.filters import has_focus
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
-from prompt_toolkit.input.vt100 import Vt100Input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.output import ColorDepth
-from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from encchat.client import events as e
 from encchat.client.chat import Chat
+from encchat.client.colours import Line, Painter, depth_of
 from encchat.client.commands import COMMANDS
-from encchat.client.console import Line, PersonConsole
+from encchat.client.completion import Completion, Known
+from encchat.client.console import PersonConsole
+from encchat.client.keys import bindings
+from encchat.client.outbox import Item
+from encchat.client.paste import Pasting, TooLong
+from encchat.client.show import now
+from encchat.client.status import Status, shown_room, status_text
+from encchat.client.window import Keyboard, Window
 from encchat.errors import EncchatError
 from encchat.text import clean_line
 
 #: Seconds that lines wait to be drawn together.
-DRAW_AFTER = 0.03
+DRAW_AFTER = 0.05
+#: Lines that are drawn at once, and that wait above which the server must not send more.
+DRAWN, BEHIND = 200, 2000
+#: Seconds between questions of how fast the server answers.
+PING_EVERY = 15.0
+#: Seconds that what was typed may take to come back before it is shown as queued.
+SHOWN_AFTER = 1.0
 #: Exit code after C-c on an empty line.
 INTERRUPTED = 130
 
-#: Colours that can be read on light and dark ground.
-STYLE = Style.from_dict(
-    {
-        "time": "ansibrightblack",
-        "room": "bold",
-        "note": "ansibrightblack",
-        "warning": "ansired bold",
-        "own": "bold",
-        "name0": "ansicyan bold",
-        "name1": "ansigreen bold",
-        "name2": "ansimagenta bold",
-        "name3": "ansired bold",
-        "name4": "ansiblue bold",
-        "name5": "ansiyellow bold",
-        "bottom-toolbar": "reverse",
-    }
-)
+STYLE = Style.from_dict({"room": "bold", "bottom-toolbar": "reverse"})
 
 
 class Interrupted(Exception):
-    """C-c on an empty line. (A task that ends with KeyboardInterrupt would stop asyncio's loop.)"""
+    """C-c twice on an empty line. (A task that ends with KeyboardInterrupt would stop asyncio's loop.)"""
 
 
 class TerminalGone(EncchatError):
@@ -67,15 +62,24 @@ class TerminalGone(EncchatError):
 
 
 class Terminal(PersonConsole):
-    """Draws around a prompt."""
+    """Draws around a prompt (keys.Desk)."""
 
     def __init__(self, clock: IReactorTime, chat: Chat, room: str, address: str, history: int | None) -> None:
         super().__init__(clock, chat, room, history)
         self._address = address
-        self._waiting: list[Line] = []
+        self._waiting: deque[Line] = deque()
+        self._signals = ""
         self._timer: IDelayedCall | None = None
+        self._ping_timer: IDelayedCall | None = None
+        self._held = False
+        self._unsent: list[Item] = []
         self._session: PromptSession[str] | None = None
-        self._depth = ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None
+        depth = depth_of(os.environ)
+        self._painter = Painter(depth)
+        self._window = Window(depth)
+        self._pasting = Pasting()
+        self._completion = Completion(self._known)
+        self._interrupts = 0
 
     async def run(self) -> int:
         """As the base, and everything is on the screen at the end."""
@@ -85,27 +89,29 @@ class Terminal(PersonConsole):
             raise TerminalGone() from None
         finally:
             self._session = None
+            if self._ping_timer is not None and self._ping_timer.active():
+                self._ping_timer.cancel()
             with suppress(OSError):
-                self._draw()
+                self._draw_all()
 
     async def converse(self) -> None:
         """One prompt from here to the end. (Were there one for each line, what is typed between two of
         them would be echoed anywhere, and C-d be lost.)"""
         await self.chat.when(lambda: self.ready)
         session: PromptSession[str] = PromptSession(
-            lambda: [("class:room", f"{clean_line(self.room or 'no room')}"), ("", "> ")],
-            bottom_toolbar=self._status,
+            lambda: [("class:room", shown_room(self.room or "no room")), ("", "> ")],
+            bottom_toolbar=self._bottom,
             style=STYLE,
-            color_depth=self._depth,
             erase_when_done=True,
-            completer=Words(self),
-            complete_while_typing=False,
-            complete_style=CompleteStyle.READLINE_LIKE,
-            key_bindings=self._keys(),
+            key_bindings=bindings(self),
             history=InMemoryHistory(),
-            input=RawInput(sys.stdin),
+            input=Keyboard(sys.stdin),
+            output=self._window,
+            enable_suspend=True,
         )
+        session.app.ttimeoutlen = session.app.timeoutlen = 0.1  # seconds that ESC waits for what may follow
         self._session = session
+        self._ping()
         prompt = asyncio.ensure_future(session.prompt_async(handle_sigint=False))
         try:
             await Deferred.fromFuture(prompt)
@@ -114,90 +120,209 @@ class Terminal(PersonConsole):
         except Interrupted:
             self.finish(INTERRUPTED)
 
+    # ------------------------------------------------------------------------------------- drawing
+
     def show(self, lines: Sequence[Line]) -> None:
         """Draw lines above the prompt, soon."""
         self._waiting += lines
-        if self._timer is None:
-            self._timer = self.clock.callLater(DRAW_AFTER, self._draw)
+        if len(self._waiting) > BEHIND and not self._held:
+            self._held = True
+            self.chat.hold()
+        self._draw_soon()
+
+    def signal(self, code: str) -> None:
+        """Sent with what is drawn next: once, however often it is wanted until then."""
+        self._signals = code
 
     def changed(self) -> None:
         """Draw the status line anew."""
         if self._session is not None:
             self._session.app.invalidate()
 
+    def _draw_soon(self) -> None:
+        if self._timer is None:
+            self._timer = self.clock.callLater(DRAW_AFTER, self._draw)
+
     def _draw(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-        lines, self._waiting = self._waiting, []
-        if lines:
-            text = FormattedText([piece for line in lines for piece in (*line, ("", "\n"))])
-            print_formatted_text(text, end="", style=STYLE, color_depth=self._depth)
-            self.seen(self.chat.reached(self.chat.session.rooms))
+        self._timer = None
+        lines = [self._waiting.popleft() for _ in range(min(DRAWN, len(self._waiting)))]
+        text, self._signals = self._painter.paint(lines) + self._signals, ""
+        if self._session is None or not self._session.app.is_running:
+            self._write(text)
+        else:
+            run_in_terminal(lambda: self._write(text))
+        if self._waiting:
+            self._draw_soon()
+            return
+        if self._held:
+            self._held = False
+            self.chat.release()
+        self.seen(self.chat.reached(self.chat.session.rooms))
 
-    def _keys(self) -> KeyBindings:
-        keys = KeyBindings()
+    def _draw_all(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        while self._waiting:
+            self._draw()
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
 
-        @keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
-        def _(event: KeyPressEvent) -> None:
-            """Say it, or do it."""
-            buffer = event.current_buffer
-            text = buffer.text
-            buffer.append_to_history()
-            buffer.reset()
-            self.typed(text)
+    def _write(self, text: str) -> None:
+        self._window.write_raw(text)
+        self._window.flush()
 
-        @keys.add("c-c")
-        def _(event: KeyPressEvent) -> None:
-            """Clear the line; on an empty one, leave."""
-            if event.current_buffer.text:
-                event.current_buffer.reset()
+    def _bottom(self) -> FormattedText:
+        """The line at the bottom."""
+        columns = self._window.get_size().columns
+        assert self._session is not None
+        before = self._session.default_buffer.document.text_before_cursor
+        if self._pasting.asking:
+            text = " " + self._pasting.question(self._session.default_buffer.text)
+        else:
+            text = self._completion.shown(before, columns) or status_text(self._status(), columns)
+        return FormattedText([("", text)])
+
+    def _status(self) -> Status:
+        copy = self.chat.session.rooms.get(self.room or "")
+        numbers = self.tabs.numbers
+        return Status(
+            room=self.room,
+            members=None if copy is None else len(copy.members),
+            connected=self.connected,
+            address=self._address,
+            latency=self.chat.session.latency,
+            queued=self.chat.unacknowledged,
+            unread=[
+                (numbers[room], room, number, self.tabs.mentioned(room))
+                for room, number in self.tabs.unread.items()
+            ],
+        )
+
+    # -------------------------------------------------------------------------------- what happens
+
+    def happened(self, events: Sequence[e.Event]) -> None:
+        """As the base; and each time that we come in, how fast the server answers."""
+        super().happened(events)
+        if any(isinstance(event, e.JoinedRoom) for event in events):
+            self._ping()
+
+    def _ping(self) -> None:
+        if self._ping_timer is not None and self._ping_timer.active():
+            self._ping_timer.cancel()
+        self._ping_timer = self.clock.callLater(PING_EVERY, self._ping)
+        self.chat.session.ping()
+        self.chat.flush()
+
+    def queued(self, items: Sequence[Item]) -> None:
+        """Show them as queued now; they are shown again, as any other message, once they are sent."""
+        items = [item for item in items if item.msgid not in self._queued]
+        self._queued.update(item.msgid for item in items)
+        for item in items:
+            if item.kind in ("text", "me"):
+                text = item.body.decode("utf-8", "replace")
+                self.show(self.entries.waiting(item.room, item.kind, text, now()))
             else:
-                event.app.exit(exception=Interrupted(), style="class:aborting")
+                self.note("queued: it is done when the connection is back")
 
-        return keys
+    def say(self, room: str, kind: str, text: str) -> None:
+        """As the base; what does not come back soon is shown as queued."""
+        super().say(room, kind, text)
+        if self.connected and self.chat.unacknowledged:
+            self._unsent = list(self.chat.session.outbox)
+            self.clock.callLater(SHOWN_AFTER, self._look_after, self._unsent)
 
-    def _status(self) -> FormattedText:
-        """The line at the bottom: room, who is there, the link, what waits, what is unread elsewhere."""
-        room = self.chat.session.rooms.get(self.room or "")
-        parts = [clean_line(self.room or "no room")]
-        if room is not None:
-            parts.append(f"{len(room.members)} here")
-        parts.append(self._address if self.connected else f"{self._address} is not connected")
-        if self.chat.unacknowledged:
-            parts.append(f"{self.chat.unacknowledged} waiting to be sent")
-        parts += [f"{clean_line(name)} {count} unread" for name, count in self.unread.items()]
-        return FormattedText([("", " " + " · ".join(parts))])
+    def _look_after(self, items: Sequence[Item]) -> None:
+        if self._unsent is items:
+            self.queued([item for item in items if item.msgid in self.chat.session.outbox])
 
+    def prefill(self, text: str) -> bool:
+        """Put a text into the line."""
+        if self._session is None:
+            return False
+        self._session.default_buffer.text = text
+        self._session.default_buffer.cursor_position = len(text)
+        return True
 
-class RawInput(Vt100Input):
-    """Keys that are pressed while lines are drawn above the prompt wait, as at any other time; they would
-    be echoed in the midst of the lines if the terminal were cooked meanwhile."""
+    # -------------------------------------------------------------------------------- for the keys
 
-    def cooked_mode(self) -> AbstractContextManager[None]:
-        """Nothing that draws here needs it."""
-        return nullcontext()
+    @property
+    def asking(self) -> bool:
+        """Whether a question waits for its answer."""
+        return self._pasting.asking
 
+    def may_send(self, text: str) -> bool:
+        """Whether what is typed can go without a question."""
+        return self._pasting.may_send(text)
 
-class Words(Completer):
-    """Completes commands, rooms and names."""
+    def refuse(self) -> None:
+        """The answer is no."""
+        self._pasting.kept()
 
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
+    def entered(self, text: str) -> None:
+        """A line is complete."""
+        self.cleared()
+        self.typed(text)
 
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """What the word before the cursor may become."""
-        before = document.text_before_cursor
-        word = before.rpartition(" ")[2]
-        first = word == before
-        for known in self._known(first, word):
-            if known.casefold().startswith(word.casefold()) and known != word:
-                yield Completion(known, start_position=-len(word))
+    def pasted(self, data: str, already: str) -> str:
+        """Something is pasted; returns what of it is taken."""
+        try:
+            return self._pasting.paste(data, already)
+        except TooLong as error:
+            self.warn(str(error))
+            return ""
 
-    def _known(self, first: bool, word: str) -> Iterable[str]:
-        if first and word.startswith("/"):
-            return [f"/{name} " for name in COMMANDS]
-        session = self._terminal.chat.session
-        room = session.rooms.get(self._terminal.room or "")
-        names = sorted(map(clean_line, room.members)) if room is not None and word else []
-        return [*session.rooms, *(f"{name}: " if first else f"{name} " for name in names)]
+    def cleared(self) -> None:
+        """The line is empty."""
+        self._pasting.cleared()
+        self._interrupts = 0
+
+    def complete(self, before: str, by: int) -> str | None:
+        """Tab."""
+        return self._completion.step(before, by)
+
+    def go_to(self, number: int) -> None:
+        """The room of that number."""
+        room = self.tabs.numbered(number)
+        if room is None:
+            self.note(f"there is no room {number}; /go lists yours")
+        elif room != self.room:
+            self.go(room)
+
+    def go_beside(self, step: int) -> None:
+        """The room before or after this one."""
+        room = self.tabs.beside(self.room, step)
+        if room is not None and room != self.room:
+            self.go(room)
+
+    def go_unread(self) -> None:
+        """Where something is unread."""
+        room = self.tabs.next_unread()
+        if room is None:
+            self.note("nothing is unread in your other rooms")
+        else:
+            self.go(room)
+
+    def interrupted(self) -> bool:
+        """C-c on an empty line; whether to leave."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            return True
+        self.note("C-d leaves, or C-c once more")
+        return False
+
+    def leave(self) -> None:
+        """End the conversation as by an interrupt."""
+        assert self._session is not None
+        self._session.app.exit(exception=Interrupted(), style="class:aborting")
+
+    def _known(self) -> Known:
+        copy = self.chat.session.rooms.get(self.room or "")
+        spoke = [] if self.room is None else self.memory.speakers(self.room)
+        members = [] if copy is None else sorted(copy.members, key=str.casefold)
+        names = [name for name in dict.fromkeys([*spoke, *members]) if name != self.chat.name]
+        return Known(
+            commands=list(COMMANDS),
+            paths=frozenset(name for name, command in COMMANDS.items() if command.takes_path),
+            rooms=[clean_line(room) for room in self.tabs.numbers],
+            names=[clean_line(name) for name in names],
+        )

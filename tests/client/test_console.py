@@ -12,9 +12,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
-from encchat.client import console as module
-from encchat.client.commands import COMMANDS, Commands, UnknownCommand, room_named
-from encchat.client.console import CannotJoin, Line, PersonConsole
+from encchat.client import console, entrylines
+from encchat.client.colours import Line
+from encchat.client.command import UnknownCommand
+from encchat.client.commands import COMMANDS, Commands, room_named
+from encchat.client.console import CannotJoin, PersonConsole
 from encchat.client.linear import Linear
 from encchat.client.show import member_names, moment, profile_lines, room_lines, talk_lines
 from encchat.core.plain import ACTS, happening_line
@@ -47,7 +49,8 @@ class Screen(PersonConsole):
 
 class ConsoleTestCase(TestCase):
     def setUp(self) -> None:
-        self.patch(module, "moment", lambda time, form: "12:34" if form == "%H:%M" else "2026-01-01")
+        for module in (console, entrylines):
+            self.patch(module, "moment", lambda time, form: "12:34" if form == "%H:%M" else "2026-01-01")
         self.world = World(Path(self.mktemp()))
         self.addCleanup(self.world.store.close)
 
@@ -104,7 +107,7 @@ class Talk(ConsoleTestCase):
         self.assertEqual(self.type("/me waves"), "12:34 * alice waves")
         self.assertEqual(self.type("  "), "")
         self.assertEqual(self.type("one\ntwo"), "12:34 alice: one\n      | two")
-        self.assertIn("class:own", self.screen.styles)
+        self.assertIn("own", self.screen.styles)
 
     def test_saying_much(self) -> None:
         self.world.server.limits = m.Limits(body=256)
@@ -121,7 +124,7 @@ class Talk(ConsoleTestCase):
         self.assertEqual(self.screen.unread, {"+ops": 1})
 
     def test_only_the_last_of_what_was_missed(self) -> None:
-        self.patch(module, "MISSED", 3)
+        self.patch(console, "MISSED", 3)
         self.start()
         self.world.chat.mark(self.world.chat.reached([LOBBY]))
         self.world.chat.stop()
@@ -171,7 +174,7 @@ class Talk(ConsoleTestCase):
     def test_typing_while_the_link_is_down(self) -> None:
         self.start()
         self.world.cut()
-        self.assertEqual(self.type("hello"), "-- that is kept, and sent when the connection is back")
+        self.assertEqual(self.type("hello"), "-- queued: it is sent when the connection is back")
         self.world.later(1)
         self.assertIn("12:34 alice: hello", self.screen.lines)
 
@@ -268,9 +271,9 @@ class TheCommands(ConsoleTestCase):
         self.start(history=2)
         self.assertEqual(
             self.type("/history 3"),
-            "-- +lobby from 2026-01-01:\n12:34 bob: 25\n12:34 bob: 26\n12:34 bob: 27\n-- so far",
+            "-- +lobby from 2026-01-01:\n12:34 #26 bob: 25\n12:34 #27 bob: 26\n12:34 #28 bob: 27\n-- so far",
         )
-        self.assertIn("12:34 bob: 5\n", self.type("/history"))
+        self.assertIn("12:34 #6 bob: 5\n", self.type("/history"))
         self.assertIn("-- as far as there is", self.type("/history 400"))
         self.assertEqual(self.type("/history"), "-- +lobby has nothing older")
         for wrong in ("x", "0", "-3", "99999", "٣"):

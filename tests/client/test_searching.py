@@ -17,7 +17,7 @@ class Shown(ConsoleTestCase):
         self.start(history=0)
         self.assertEqual(
             self.type("/search Coffee"),
-            "#71 2026-01-01 12:34 bob: coffee \n"
+            "2026-01-01 12:34 #71 bob: coffee \n"
             "-- 1 found in +lobby; /context NUMBER shows what was said around one",
         )
         self.assertEqual(self.type("/search beer"), "-- nothing found")

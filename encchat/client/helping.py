@@ -1,0 +1,64 @@
+"""/help and /quit, and the keys, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from encchat.client.command import Command
+
+if TYPE_CHECKING:
+    from encchat.client.commands import Commands
+
+#: Columns of /help that the usage takes; a longer one pushes its help to the right.
+WIDTH = 28
+
+#: Keys of the terminal, and what they do (``keys``).
+KEYS: Mapping[str, str] = {
+    "Enter": "send the line, or do the command",
+    "Alt-Enter": "begin a new line in the message",
+    "Tab, Shift-Tab": "complete a name, a room, a command or a path; again for the next one",
+    "Alt-1 to Alt-9": "go to the room of that number",
+    "Alt-a": "go to the next room with something unread",
+    "Alt-Left, Alt-Right": "go to the room before or after",
+    "Up, Down": "lines that were typed before",
+    "C-r": "search what was typed before",
+    "C-c": "clear the line; on an empty one it says how to leave, and again it leaves",
+    "C-d": "on an empty line, leave",
+    "C-l": "clear the screen",
+    "C-z": "suspend the client",
+}
+
+
+def _help(c: Commands, rest: str) -> None:
+    from encchat.client.commands import GROUPS
+
+    word = rest.lstrip("/").lower()
+    if word == "keys":
+        for key, what in KEYS.items():
+            c.screen.note(f"{key:<{WIDTH}} {what}")
+    elif word:
+        command = c.find(word)
+        c.screen.note(f"{command.usage}  {command.help}")
+        if command.detail:
+            c.screen.note(f"    {command.detail}")
+    else:
+        for group, commands in GROUPS.items():
+            c.screen.note(f"{group}:")
+            for command in commands:
+                c.screen.note(f"  {command.usage:<{WIDTH}} {command.help}")
+        c.screen.note(f"  {'//TEXT':<{WIDTH}} send a line that begins with a slash")
+
+
+def _quit(c: Commands, rest: str) -> None:
+    c.screen.quit(rest)
+
+
+HELP = Command(
+    "help",
+    "[COMMAND|keys]",
+    "this list, or more about a command, or the keys",
+    _help,
+    "as in /help reply",
+)
+QUIT = Command("quit", "[REASON]", "leave", _quit)

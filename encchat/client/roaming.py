@@ -1,0 +1,140 @@
+"""The slash commands for rooms and the people in them: where to be, and who is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from encchat.client import moderating
+from encchat.client.command import Command
+from encchat.client.status import seal
+from encchat.core.names import parse_name
+from encchat.errors import UsageError
+from encchat.text import clean_line
+
+if TYPE_CHECKING:
+    from encchat.client.commands import Commands
+
+#: Entries that a room shows when it is joined.
+SHOWN = 20
+
+
+class NotIn(UsageError):
+    """You are not in {room}. /go lists your rooms, /join +ROOM enters one."""
+
+
+def _join(c: Commands, rest: str) -> None:
+    if not rest or " " in rest:
+        c.teach("join")
+    room = c.room(rest)
+    if room in c.chat.session.rooms:
+        c.screen.go(room)
+        return
+    c.chat.session.join(room, SHOWN)
+    c.chat.flush()
+
+
+def _part(c: Commands, rest: str) -> None:
+    room = c.room(rest)
+    if room not in c.chat.session.rooms:
+        raise NotIn(room=room)
+    c.chat.session.part(room)
+    c.chat.flush()
+
+
+def _go(c: Commands, rest: str) -> None:
+    tabs = c.screen.tabs
+    if not rest:
+        for room, number in tabs.numbers.items():
+            unread = tabs.unread.get(room, 0)
+            here = " (here)" if room == c.screen.room else ""
+            more = f", {unread} unread" if unread else ""
+            c.screen.note(f"{number}: {clean_line(room)}, {seal(room)}{more}{here}")
+        if not tabs.numbers:
+            c.current_room()
+        return
+    room_of_number = (
+        tabs.numbered(int(rest)) if rest.isascii() and rest.isdecimal() and len(rest) < 4 else None
+    )
+    room = room_of_number or c.room(rest)
+    if room not in tabs:
+        near = [known for known in tabs.numbers if known[1:].startswith(room[1:])]
+        if len(near) != 1:
+            raise NotIn(room=room)
+        room = near[0]
+    c.screen.go(room)
+
+
+def _rooms(c: Commands, rest: str) -> None:
+    c.online()
+    c.chat.session.list_rooms()
+    c.chat.flush()
+
+
+def _topic(c: Commands, rest: str) -> None:
+    room = c.current_room()
+    if rest:
+        c.say(room, "topic", clean_line(rest)[:1000])
+        return
+    copy = c.chat.session.rooms.get(room)
+    topic = clean_line(copy.topic, 1000) if copy is not None else ""
+    c.screen.note(f"the topic of {clean_line(room)} is: {topic}" if topic else "there is no topic")
+
+
+def _who(c: Commands, rest: str) -> None:
+    room = c.room(rest)
+    c.online()
+    c.chat.session.who(room)
+    c.chat.flush()
+
+
+def _whois(c: Commands, rest: str) -> None:
+    if not rest:
+        c.teach("whois")
+    c.online()
+    c.chat.session.whois(rest)
+    c.chat.flush()
+
+
+def _ignore(c: Commands, rest: str) -> None:
+    if not rest:
+        names = ", ".join(sorted(c.chat.ignored))
+        c.screen.note(f"ignored: {clean_line(names)}" if names else "nobody is ignored")
+        return
+    name = parse_name(c.name(rest))
+    ignored = name.key in c.chat.ignored
+    c.chat.set_ignored(name.key, not ignored)
+    c.screen.note(f"{name.shown} is {'shown again' if ignored else 'ignored, here on your side only'}")
+
+
+ROOMS = (
+    Command(
+        "join",
+        "+ROOM",
+        "join a room, or show one that you are in",
+        _join,
+        "as in /join +ops; a room that nobody has made is made by you, and is yours",
+    ),
+    Command("part", "[+ROOM]", "leave a room", _part, "leaves this room, or the one that you name"),
+    Command(
+        "go",
+        "[+ROOM|NUMBER]",
+        "show another of your rooms (Alt-1 to Alt-9); alone, list them",
+        _go,
+        "as in /go 2 or /go +ops or /go op",
+    ),
+    Command("rooms", "", "list the rooms of the server", _rooms),
+    Command("topic", "[TEXT]", "show or set the room's topic", _topic),
+    Command(
+        "access",
+        "[open|private] [topic members|moderators]",
+        "who may come in and who sets the topic; alone, it shows how this room is run",
+        moderating.access,
+        "as in /access private, or /access open topic moderators; alone, it shows how this room is run",
+    ),
+    Command("invite", "NAME", "let somebody into this room", moderating.invite, "as in /invite bob"),
+)
+PEOPLE = (
+    Command("who", "[+ROOM]", "who is here", _who),
+    Command("whois", "NAME", "whose name that is, and their key", _whois, "as in /whois bob"),
+    Command("ignore", "[NAME]", "show nothing of somebody, or again; without a name: whom", _ignore),
+)

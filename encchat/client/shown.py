@@ -1,0 +1,45 @@
+"""What every console keeps of what it shows: rooms with their numbers, the last entries, settings."""
+
+from __future__ import annotations
+
+from encchat.client import events as e
+from encchat.client.chat import Chat
+from encchat.client.entrylines import EntryLines
+from encchat.client.memory import Memory
+from encchat.client.preferences import Preferences
+from encchat.client.tabs import Tabs
+
+
+class Shown:
+    """The part of a console that commands use (command.Screen)."""
+
+    def __init__(self, chat: Chat, room: str) -> None:
+        self.chat = chat
+        #: The room that is shown and written to; None after the last was left.
+        self.room: str | None = room
+        self.tabs = Tabs()
+        self.memory = Memory()
+        self.preferences = Preferences()
+        self.entries = EntryLines(self.memory, lambda: self.room, lambda: self.chat.name)
+        self.entries.numbers = self.preferences["numbers"] == "on"
+
+    def observe(self, event: e.Event) -> None:
+        """Remember what happens, before it is shown."""
+        match event:
+            case e.JoinedRoom(room=room, mark=mark):
+                self.tabs.entered(room, mark)
+            case e.LeftRoom(room) | e.PutOut(room) | e.NotJoined(room):
+                self.tabs.left(room)
+            case e.NewEntry(entry):
+                self.memory.remember(entry)
+            case e.History(entries=entries) | e.SearchFound(entries=entries):
+                for entry in reversed(entries):
+                    self.memory.remember(entry, old=True)
+
+    def go(self, room: str) -> None:
+        """Show and write to a room that we are in."""
+        self.room = room
+
+    def prefill(self, text: str) -> bool:
+        """Put a text into the line that is typed; whether that can be done here."""
+        return False

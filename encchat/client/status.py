@@ -1,0 +1,77 @@
+"""The status line: where one is, who is there, how the connection is, what waits, what is unread.
+
+What matters least goes first when the window is narrow: the address, then the seal and the latency, then
+the unread rooms with the highest numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prompt_toolkit.utils import get_cwidth
+
+from encchat.text import clean_line
+
+#: Milliseconds above which the latency is not told exactly.
+SLOW = 9_999
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the line tells. ``unread`` has (number, room, count, mentioned)."""
+
+    room: str | None
+    members: int | None
+    connected: bool
+    address: str
+    latency: float | None = None
+    queued: int = 0
+    unread: Sequence[tuple[int, str, int, bool]] = ()
+
+
+def seal(room: str) -> str:
+    """Who can read a room: ``sealed`` end to end, or ``open`` to the server too. Its name says which."""
+    return "sealed" if room[:1] in ("#", "@") else "open"
+
+
+def shown_room(room: str) -> str:
+    """A room's name, safe to show."""
+    return clean_line(room, 80)
+
+
+def status_text(status: Status, columns: int) -> str:
+    """The line for a window of so many columns."""
+    first = [shown_room(status.room) if status.room else "no room"]
+    sealed = [seal(status.room)] if status.room else []
+    members = [] if status.members is None else [f"{status.members} here"]
+    link = ["connected" if status.connected else "not connected"]
+    timed = [_latency(status.latency)] if status.connected and status.latency is not None else link
+    queued = [f"{status.queued} queued"] if status.queued else []
+    unread = [_unread(*one) for one in status.unread]
+    address = [clean_line(status.address, 100)]
+    vital = [] if status.connected else link
+    wordings = (
+        [*first, *sealed, *members, *address, *timed, *queued, *unread],
+        [*first, *sealed, *members, *timed, *queued, *unread],
+        [*first, *members, *vital, *queued, *unread],
+        *([*first, *vital, *queued, *unread[:some]] for some in range(len(unread), -1, -1)),
+    )
+    lines = (" " + " · ".join(parts) for parts in wordings)
+    return next((line for line in lines if get_cwidth(line) < columns), _cut(" " + first[0], columns))
+
+
+def _latency(seconds: float) -> str:
+    milliseconds = max(1, round(seconds * 1000))
+    return f"{milliseconds} ms" if milliseconds <= SLOW else f"over {SLOW // 1000 + 1} s"
+
+
+def _unread(number: int, room: str, count: int, mentioned: bool) -> str:
+    shown = f"{count}" if count <= 999 else "999+"
+    return f"[{number}:{shown_room(room)} {shown}{'!' if mentioned else ''}]"
+
+
+def _cut(line: str, columns: int) -> str:
+    while line and get_cwidth(line) >= columns:
+        line = line[:-1]
+    return line
