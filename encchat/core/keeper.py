@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from encchat.core.blobs import (
@@ -95,9 +94,13 @@ class Keeper:
                 await self._find(partial)
                 if partial.offset < size:
                     return partial.offset
-                with suppress(WrongHash):  # what was held here has suffered: begin anew
+                try:
                     await self._finish(partial, may)
                     return size
+                except WrongHash:
+                    if not size:
+                        raise
+        # Another session of the name has ended it meanwhile; or what was held has suffered, and is gone.
         return await self.begin(name, room, blob, size, may)
 
     async def add(self, name: str, blob: bytes, offset: int, data: bytes, may: Callable[[str], bool]) -> int:

@@ -243,11 +243,14 @@ class Peer:
 class World:
     """A hub over a log in memory, and a way to get peers."""
 
-    def __init__(self, log: MemoryLog | None = None, **settings: Any) -> None:
+    def __init__(
+        self, log: MemoryLog | None = None, blobs: Callable[[ManualTurn], Any] | None = None, **settings: Any
+    ) -> None:
         self.turn = ManualTurn()
         self.log = log if log is not None else GatedLog(LOG_ID)
         self.settings = Settings(**settings)
-        self.hub = Hub(self.log, self.log, self.turn, self.settings)
+        self.blobs = None if blobs is None else blobs(self.turn)
+        self.hub = Hub(self.log, self.log, self.turn, self.settings, None, self.blobs)
 
     def at_step(self, step: int, first: Callable[[], None], then: Callable[[], None]) -> None:
         """Begin ``first`` on a log that gates, let the log answer ``step`` times, do ``then`` at once, and
