@@ -32,7 +32,7 @@ class Enlisted(Struct, frozen=True, array_like=True):
 
 
 class DeviceBook(Struct, frozen=True, array_like=True):
-    """The devices of a name: by id; and the signed list with its version, hash and signer, and what it revokes."""
+    """The devices of a name: by id; the signed list, its version, hash and signer; what it revokes."""
 
     devices: dict[str, Enlisted] = {}
     raw: bytes = b""

@@ -19,7 +19,6 @@ from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
 from encchat.core.positions import position_from, read_from
 from encchat.core.refusals import (
-    MsgidReused,
     NotInRoom,
     NotText,
     NoVersion,
@@ -72,8 +71,6 @@ async def join(session: Session, message: m.Join) -> None:
     """Let the peer into a room, from where its copy of the log ends."""
     hub = session.hub
     name = parse_room(message.room)
-    if not is_open(name):
-        raise SealedRoom(room=name)
     limit = hub.settings.max_rooms
     if len(session.rooms()) >= limit and not session.is_in(name):
         raise TooManyRooms(limit=limit)

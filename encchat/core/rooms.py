@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from encchat.core.interfaces import ITurn
 from encchat.core.lock import Lock
-from encchat.core.refusals import Banned, InviteOnly, Muted, NotAMember, NotInRoom
 from encchat.core.membership import Sealed
+from encchat.core.refusals import Banned, InviteOnly, Muted, NotAMember, NotInRoom
 from encchat.core.rules import Act, Person, Rank, Restraint, Restraints, RoomRecord
 from encchat.messages import MAX_PAYLOAD, Member, Position, Presence, RoomInfo
 from encchat.wire import encode

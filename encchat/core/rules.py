@@ -148,9 +148,7 @@ class Act(Struct, frozen=True, array_like=True):
 
     def draft(self, room: str) -> Draft:
         """The entry."""
-        return Draft(
-            room, self.time, self.sender, self.device, self.kind, self.msgid, self.body, self.roster
-        )
+        return Draft(room, self.time, self.sender, self.device, self.kind, self.msgid, self.body, self.roster)
 
     def is_same(self, other: Act | None) -> bool:
         """Whether the other one is this one, come again."""

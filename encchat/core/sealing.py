@@ -1,7 +1,7 @@
 """Sealed rooms on the server: made, entered and changed by rosters, which are entries of the log.
 
 A roster is an act (``acts``): pending in the room's record, stored as an entry, then in force, so that the
-record and the log cannot fall apart. Whoever is not in the last roster does not find out that the room exists.
+record and the log cannot fall apart. Who is not in the last roster does not find out that the room exists.
 What is said there is sealed; all that is checked of it is its size and that its sender knew the last roster.
 """
 

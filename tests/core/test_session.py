@@ -249,7 +249,7 @@ class Rooms(SynchronousTestCase):
         world.turn.end()
         self.assertEqual(alice.news(), [m.Presence("+lobby", "bob", False)])
 
-    def test_sealed_rooms_are_not_here_yet(self) -> None:
+    def test_sealed_rooms_are_for_members(self) -> None:
         alice = World().named("alice")
         for room in ("#secret", "@alice&bob"):
             self.assertEqual(alice.ask(m.Join(1, room))[0].code, "invite-only")
