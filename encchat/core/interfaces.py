@@ -56,7 +56,8 @@ class Draft:
     """What is to become an entry; the log adds seq and stores the encoded frame.
 
     ``roster`` is, in a sealed room, the seq of the last roster entry that the sender has seen: the
-    draft is rejected when another one was ordered since.
+    draft is rejected when another one was ordered since. With ``again`` it is only to be answered if it was
+    stored before, by whoever may not say it any more; else it is rejected.
     """
 
     room: str
@@ -67,6 +68,7 @@ class Draft:
     msgid: bytes
     body: bytes
     roster: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Stored:
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A draft that can never be stored as it is: its msgid was used with another content
-    (``msgid-reused``), or the roster has moved on (``roster-changed``)."""
+    (``msgid-reused``), the roster has moved on (``roster-changed``), or it was only to be known again and is
+    not (``not-stored``)."""
 
     code: str
 

@@ -19,6 +19,7 @@ from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
 from encchat.core.positions import position_from, read_from
 from encchat.core.refusals import (
+    NoSuchRoom,
     NotInRoom,
     NotText,
     NoVersion,
@@ -117,8 +118,11 @@ def send(session: Session, message: m.Send) -> Coroutine[object, object, None] |
     name = parse_room(message.room)
     if message.kind == sealing.ROSTER and not is_open(name):
         return sealing.change_roster(session, name, message)
-    room = session.room(name)
-    room.check_speech(session)
+    try:
+        room = session.room(name)
+        room.check_speech(session)
+    except RefusedError as refused:
+        return _resend(session, name, message, refused)
     limit = session.hub.settings.limits.body
     if len(message.body) > limit:
         raise TooLarge(size=len(message.body), limit=limit)
@@ -149,8 +153,25 @@ async def _send_content(session: Session, room: Room, message: m.Send) -> None:
     session.take_send()
     content = kinds.content_of(message.kind, message.body)
     with session.hub.holding(room):
-        await kinds.check(session, room, content)
-        _append(session, room, message.id, message.msgid, message.kind, message.body)
+        refused = None
+        try:
+            await kinds.check(session, room, content)
+        except RefusedError as error:
+            refused = error
+        _append(session, room, message.id, message.msgid, message.kind, message.body, refused=refused)
+
+
+async def _resend(session: Session, name: str, message: m.Send, refused: RefusedError) -> None:
+    """Who may not speak in a room hears so; but what it said while it might is acknowledged once more.
+
+    :raises RefusedError: it may not, and the room was never made.
+    """
+    session.take_send()
+    try:
+        async with session.hub.visiting(name) as room:
+            _append(session, room, message.id, message.msgid, message.kind, message.body, refused=refused)
+    except NoSuchRoom:
+        raise refused from None
 
 
 def _append(
@@ -161,7 +182,10 @@ def _append(
     kind: str,
     body: bytes,
     roster: int | None = None,
+    *,
+    refused: RefusedError | None = None,
 ) -> None:
+    """Append an entry; or if it is ``refused``, only look whether it was stored before."""
     hub = session.hub
 
     def answer(outcome: Answer) -> None:
@@ -169,12 +193,13 @@ def _append(
         if isinstance(outcome, StorageError):
             session.refuse(request, outcome)
         elif isinstance(outcome, Rejected):
-            session.refuse(request, rejection(outcome.code))
+            session.refuse(request, rejection(outcome.code) if refused is None else refused)
         else:
             session.answer(m.Sent(request, outcome.seq, outcome.time))
 
-    name, device = session.name.shown, session.device
-    hub.append(room, Draft(room.name, hub.milliseconds(), name, device, kind, msgid, body, roster), answer)
+    name, device, again = session.name.shown, session.device, refused is not None
+    draft = Draft(room.name, hub.milliseconds(), name, device, kind, msgid, body, roster, again)
+    hub.append(room, draft, answer)
     session.heed_backlog()
 
 

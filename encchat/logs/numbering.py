@@ -33,6 +33,8 @@ class Tail:
 
 def refusal(tail: Tail, draft: Draft) -> Rejected | None:
     """Why a draft that is new to the room cannot be the next entry, or None if it can."""
+    if draft.again:
+        return Rejected("not-stored")
     if draft.roster is not None and tail.roster > draft.roster:
         return Rejected("roster-changed")
     return None

@@ -230,6 +230,23 @@ class LogContract:
 
     # ------------------------------------------------------------------------------------------- roster
 
+    async def test_a_draft_that_is_only_to_be_known_again(self) -> None:
+        log = await self.filled(2)
+        again, new = draft(2, again=True), draft(3, again=True)
+        first, second, third, fourth = await log.append([new, again, draft(3), new])
+        self.assertEqual((first, fourth.duplicate), (Rejected("not-stored"), True))
+        self.assertEqual((second.seq, second.duplicate), (2, True))
+        self.assertEqual((third.seq, third.duplicate), (3, False))
+        other = draft(2, again=True, body=b"other")
+        self.assertEqual(list(await log.append([other])), [Rejected("msgid-reused")])
+        self.assertEqual(
+            list(await log.append([draft(1, room="+never", again=True)])), [Rejected("not-stored")]
+        )
+        self.assertNotIn("+never", await log.rooms())
+        log = await self.reopened(log)
+        (outcome,) = await log.append([again])
+        self.assertEqual((outcome.seq, outcome.duplicate), (2, True))
+
     async def test_a_draft_for_an_old_roster_is_rejected(self) -> None:
         log = self.open_log()
         outcomes = await log.append(
