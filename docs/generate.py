@@ -22,7 +22,7 @@ from msgspec import inspect
 
 import encchat.core
 from encchat import errors, messages, wire
-from encchat.core import door, links, names, requests, rules, session
+from encchat.core import door, keeper, links, names, requests, rules, session
 from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position
 
 DOCS = Path(__file__).resolve().parent
@@ -173,6 +173,14 @@ def limits() -> Iterator[str]:
                 "a code of `link`",
                 f"{links.LIFETIME // 60_000} minutes, {links.TRIES} wrong ones",
             ),
+            (
+                "bytes of files, both ways",
+                f"{session.FILE_RATE * session.REQUEST_BYTES} a second, "
+                f"{session.FILE_BURST * session.REQUEST_BYTES} at once",
+            ),
+            ("bytes in one `chunk` or `piece`", f"{messages.MAX_PIECE}"),
+            ("uploads of a name that are not finished", f"{keeper.MAX_OPEN}"),
+            ("an upload to which nothing is added", f"{keeper.ABANDONED / 3600:g} h"),
             ("other requests", f"{session.REQUEST_RATE} a second, {session.REQUEST_BURST} at once"),
             (
                 "requests that wait behind another",

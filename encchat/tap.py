@@ -19,6 +19,7 @@ from encchat.ciphers.interfaces import IServerCipher
 from encchat.ciphers.registry import help_ciphers, server_cipher
 from encchat.core.hub import Hub, Settings
 from encchat.errors import ConfigError, EncchatError, UsageError
+from encchat.logs.blobs import FileBlobs
 from encchat.logs.memory import MemoryLog
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.messages import Limits
@@ -28,6 +29,7 @@ from encchat.server.caps import Caps
 from encchat.server.config import Config, load
 from encchat.server.control import Control
 from encchat.server.service import ChatService, Listener
+from encchat.server.sweeping import Sweeping
 from encchat.server.turn import ReactorTurn
 from encchat.wiretap.files import check_names
 
@@ -67,6 +69,10 @@ class Options(usage.Options):
         ["burst", None, None, "messages that it may send at once [default: 60]", _whole],
         ["max-connections", None, None, "connections in all [default: 10000]", _whole],
         ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", _whole],
+        ["file-limit", None, None, "MiB that one file may have, 0: no files [default: 100]", _whole],
+        ["file-quota", None, None, "MiB of files that one name may give in all [default: 1000]", _whole],
+        ["file-space", None, None, "MiB that all files may take [default: 10000]", _whole],
+        ["file-days", None, None, "days for which a file is kept, 0: for ever [default: 30]", _whole],
         ["config", "c", None, "TOML file with any of these options; flags win over it"],
     ]
     optFlags = [  # noqa: RUF012 -- as above
@@ -137,8 +143,7 @@ class Options(usage.Options):
             flags[name] = tuple(flags[name])
         options.update({name: value for name, value in flags.items() if value})
         # 0 says something here, and so wins over the file; it is not the flag that was left out.
-        if flags["rate"] == 0:
-            options["rate"] = 0
+        options.update({name: 0 for name in ("rate", "file_limit", "file_days") if flags[name] == 0})
         return Config(**options)  # type: ignore[arg-type]  # load() has given each option its type
 
 
@@ -172,18 +177,23 @@ def _make_service(
     settings = Settings(
         motd=config.motd,
         software=f"encchat {encchat.__version__}",
-        limits=Limits(rate=config.rate, burst=config.burst),
+        limits=Limits(rate=config.rate, burst=config.burst, file=config.files().limit),
         policy=config.policy(),
         max_sessions=config.max_connections,
         admins=frozenset(config.admin),
+        files=config.files(),
     )
 
     def make_hub() -> Hub:
         log = MemoryLog(os.urandom(16)) if config.log == "memory" else _open_log(config, data, reactor)
-        return Hub(log, log, ReactorTurn(reactor), settings)
+        return Hub(log, log, ReactorTurn(reactor), settings, blobs=FileBlobs(data, reactor))
 
     caps = Caps(config.max_connections + 100, config.max_half_open)
-    companions = (AuditLog(data / audit.FILE, reactor), Control(data / control.FILE, reactor))
+    companions = (
+        AuditLog(data / audit.FILE, reactor),
+        Control(data / control.FILE, reactor),
+        Sweeping(reactor),
+    )
     return ChatService(
         reactor,
         make_hub,

@@ -58,6 +58,7 @@ class Keeper:
         #: Held by whoever changes which blobs there are, or their records.
         self._lock = Lock(turn)
         self._counted = False
+        self._stopping = False
         self._partials: dict[tuple[str, bytes], Partial] = {}
         #: Uploads that are on disk and that nobody has gone on with: their bytes.
         self._strays: dict[str, int] = {}
@@ -331,6 +332,8 @@ class Keeper:
         after, now = b"", self.now()
         while records := await self._directory.blobs(after, PAGE):
             for blob, record in records.items():
+                if self._stopping:
+                    return
                 expired = [link for link in record.links if not link.lasts(now)]
                 if expired or not record.links:
                     await self._unlink(blob, expired)
@@ -354,10 +357,16 @@ class Keeper:
         after = b""
         while blobs := await self._blobs.blobs(after, PAGE):
             for blob in blobs:
+                if self._stopping:
+                    return
                 async with self._lock:  # nothing becomes a blob meanwhile
                     if await self._directory.blob(blob) is None:
                         await self._blobs.remove(blob)
             after = blobs[-1]
+
+    def stop_sweeping(self) -> None:
+        """Let a look that is under way end soon."""
+        self._stopping = True
 
     async def close(self) -> None:
         """Let what was begun end."""

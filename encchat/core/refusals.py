@@ -78,7 +78,7 @@ class UnknownKind(RefusedError):
 
 
 class BadContent(RefusedError):
-    """The message is not what one of kind {kind} has to be: see contents.py in encchat."""
+    """The message is not what one of kind {kind} has to be; docs/protocol.md of encchat says what that is."""
 
     code = "bad-content"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from encchat.core.admission import Policy, parse_members
+from encchat.core.blobs import MIB, FileRules
 from encchat.core.identity import is_fingerprint
 from encchat.errors import ConfigError, UsageError
 from encchat.messages import DEFAULT_PORT
@@ -39,6 +40,11 @@ class Config:
     admin: tuple[str, ...] = ()
     retain: tuple[str, ...] = ()
     retain_entries: tuple[str, ...] = ()
+    #: Files: MiB of one, of all of one name, and of all; days.
+    file_limit: int = 100
+    file_quota: int = 1000
+    file_space: int = 10_000
+    file_days: int = 30
 
     def listeners(self) -> list[tuple[str, str]]:
         """Pairs of endpoint and cipher description: the n-th cipher belongs to the n-th port.
@@ -59,6 +65,10 @@ class Config:
         :raises UsageError: an option says it in a way that nobody can read.
         """
         return parse_rules(self.retain, self.retain_entries)
+
+    def files(self) -> FileRules:
+        """How files are kept."""
+        return FileRules(self.file_limit * MIB, self.file_quota * MIB, self.file_space * MIB, self.file_days)
 
     def policy(self) -> Policy:
         """Who is admitted; reads the members file anew each time.
@@ -99,10 +109,19 @@ class Config:
             ("burst", 1),
             ("max_connections", 1),
             ("max_half_open", 1),
+            ("file_limit", 0),
+            ("file_quota", 1),
+            ("file_space", 1),
+            ("file_days", 0),
         ):
             if not least <= getattr(self, name) < 2**31:
                 flag = name.replace("_", "-")
                 raise UsageError(reason=f"--{flag} must be at least {least}, not {getattr(self, name)}")
+        if not self.file_limit <= self.file_quota <= self.file_space:
+            raise UsageError(
+                reason=f"--file-limit {self.file_limit} must not be above --file-quota {self.file_quota}, "
+                f"nor that above --file-space {self.file_space} (all in MiB)"
+            )
         return self
 
 

@@ -53,6 +53,10 @@ class Checks(TestCase):
             (Config(retain=("-1",)), "--retain -1"),
             (Config(retain_entries=("+ops=many",)), "--retain-entries +ops=many"),
             (Config(max_half_open=0), "--max-half-open"),
+            (Config(file_limit=-1), "--file-limit"),
+            (Config(file_days=-1), "--file-days"),
+            (Config(file_limit=2000), "--file-quota"),
+            (Config(file_quota=20_000), "--file-space"),
             (Config(max_connections=2**40), "--max-connections"),
         ):
             self.assertIn(word, str(self.assertRaises(UsageError, config.check)))
