@@ -32,6 +32,7 @@ from encchat.client.sending import Sending
 from encchat.client.session import VERSIONS
 from encchat.client.show import count
 from encchat.client.store import Store
+from encchat.client.store.key import find_keyring
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
 from encchat.core.links import digest
@@ -131,7 +132,7 @@ class Program:
             tap = None if self.wire is None else self.wire.tap
             return await run_classic(reactor, self.address, self.options.listen, self.status, tap)
         directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
-        store = Store.open(directory)
+        store = Store.open(directory, find_keyring)
         lane = None
         try:
             for notice in store.take_notices():

@@ -9,8 +9,9 @@ Two clients of one profile may use the store at once; the outbox is divided into
 neither sends the other's.
 """
 
+from encchat.client.store.bounds import Bounds
 from encchat.client.store.database import StoreFailed, StoreTooNew, StoreUnusable
-from encchat.client.store.history import Archive, Bounds, Looked, Place
+from encchat.client.store.history import Archive, Looked, Place
 from encchat.client.store.main import FILE, Met, Pin, Store
 
 __all__ = [

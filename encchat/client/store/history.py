@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from encchat.client.store.blocks import Run, entries_of, packed, unpacked
+from encchat.client.store.bounds import Bounds, bound_all, bound_room
 from encchat.client.store.database import Database, KeyGone, StoreFailed, StoreUnusable, reason, set_aside
 from encchat.client.store.vault import Unreadable, Vault
 from encchat.core.words import matches, wanted
@@ -50,14 +50,6 @@ class Place(NamedTuple):
     server: str
     log: bytes
     room: str
-
-
-class Bounds(Struct, frozen=True):
-    """How much is kept: entries and sealed bytes of each room (0 entries: nothing), and of all rooms."""
-
-    entries: int = 50_000
-    room_bytes: int = 64 * 1024 * 1024
-    total_bytes: int = 512 * 1024 * 1024
 
 
 class Looked(NamedTuple):
@@ -161,7 +153,7 @@ class Archive:
                 database.execute("BEGIN IMMEDIATE")
                 for place, runs in pending.items():
                     self._write(database, place, runs)
-                self._bound(database)
+                bound_all(database, self.bounds)
         except StoreFailed as error:
             self._failed(error)
 
@@ -187,32 +179,7 @@ class Archive:
                     "INSERT INTO blocks (room, first, last, size, sealed) VALUES (?, ?, ?, ?, ?)",
                     (room, block.first, block.last, len(sealed), sealed),
                 )
-        self._bound_room(database, room)
-
-    def _bound_room(self, database: sqlite3.Connection, room: int) -> None:
-        count, size = database.execute(
-            "SELECT total(last - first + 1), total(size) FROM blocks WHERE room = ?", (room,)
-        ).fetchone()
-        if count <= self.bounds.entries and size <= self.bounds.room_bytes:
-            return
-        oldest = database.execute(
-            "SELECT number, last - first + 1, size FROM blocks WHERE room = ? ORDER BY first", (room,)
-        ).fetchall()
-        for number, entries, bytes_ in oldest:
-            if count <= self.bounds.entries and size <= self.bounds.room_bytes:
-                return
-            database.execute("DELETE FROM blocks WHERE number = ?", (number,))
-            count, size = count - entries, size - bytes_
-
-    def _bound(self, database: sqlite3.Connection) -> None:
-        """What was written first goes first, of whichever room."""
-        (size,) = database.execute("SELECT total(size) FROM blocks").fetchone()
-        while size > self.bounds.total_bytes:
-            number, one = database.execute(
-                "SELECT number, size FROM blocks ORDER BY number LIMIT 1"
-            ).fetchone()
-            database.execute("DELETE FROM blocks WHERE number = ?", (number,))
-            size -= one
+        bound_room(database, room, self.bounds)
 
     def forget(self, server: str) -> None:
         """Keep nothing of this server any more."""
@@ -236,7 +203,7 @@ class Archive:
         self.store()
         found = []
         for tag, sealed in self._read(
-            "SELECT tag, sealed FROM rooms JOIN blocks ON blocks.room = rooms.number WHERE log = ? "
+            "SELECT tag, rooms.sealed FROM rooms JOIN blocks ON blocks.room = rooms.number WHERE log = ? "
             "GROUP BY rooms.number ORDER BY max(blocks.number) DESC",
             (self._vault.tag("log", server, log),),
         ):

@@ -117,20 +117,21 @@ class Store:
 
     def outbox(self, endpoint: str, lane: int) -> list[Item]:
         """What was typed for the server at ``endpoint`` and is not acknowledged, oldest first. A row that
-        was altered is left where it is, with a notice."""
+        was altered is dropped, with a notice."""
         rows = self._database.read(
             "SELECT msgid, sealed FROM outbox WHERE endpoint = ? AND lane = ? ORDER BY number",
             (endpoint, lane),
         )
-        items = []
+        items, damaged = [], []
         for msgid, sealed in rows:
             try:
                 items.append(schema.opened_item(self._vault, endpoint, msgid, sealed))
             except Unreadable:
-                continue
-        if len(items) < len(rows):
+                damaged.append(msgid)
+        if damaged:
+            self.forget(damaged)
             self._notices.append(
-                f"{len(rows) - len(items)} of the unsent messages in {self.path} are damaged"
+                f"{len(damaged)} of the unsent messages in {self.path} were damaged, and are lost"
             )
         return items
 
