@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from encchat.client.events import Event
 from encchat.client.memory import Memory
 from encchat.client.preferences import Preferences
 from encchat.client.tabs import Tabs
@@ -46,6 +47,7 @@ class Screen(Protocol):
     entries: EntryLines
     preferences: Preferences
 
+    def happened(self, events: Sequence[Event]) -> None: ...
     def note(self, text: str) -> None: ...
     def go(self, room: str) -> None: ...
     def prefill(self, text: str) -> bool: ...

@@ -139,24 +139,36 @@ class Commands:
         raise WrongUse(usage=found.usage, help=f"{found.detail or found.help}.")
 
     def search(self, room: str, words: str) -> None:
-        """Search a room for words; for none, go on with the last search there."""
-        self.online()
+        """Search a room for words; for none, go on with the last search there. Without a connection, search
+        what this client has kept of it."""
         words, before = (words, 0) if words else self._searched.get(room, ("", 0))
         if not words:
             self.teach("search")
-        self.chat.session.search(room, words, before)
         self._searched[room] = words, before
-        self.chat.flush()
+        if self.chat.session.admitted:
+            self.chat.session.search(room, words, before)
+            self.chat.flush()
+        else:
+            self._tell_kept(self.chat.local_search(room, words, before))
 
     def history(self, room: str, count: int) -> None:
-        """Ask for entries before those that were shown."""
-        self.online()
+        """Ask for entries before those that were shown; without a connection, of what this client has
+        kept."""
         before = self._oldest.get(room, 0)
         if before == 1:
             self.screen.note(f"{clean_line(room)} has nothing older")
+        elif self.chat.session.admitted:
+            self.chat.session.read(room, before=before or 2**62, limit=count)
+            self.chat.flush()
+        else:
+            self._tell_kept(self.chat.local_history(room, before, count))
+
+    def _tell_kept(self, found: History | SearchFound) -> None:
+        if not found.entries:
+            self.screen.note("there is no connection, and nothing more of that was kept here")
             return
-        self.chat.session.read(room, before=before or 2**62, limit=count)
-        self.chat.flush()
+        self.screen.note("there is no connection; this is what was kept here:")
+        self.screen.happened([found])
 
 
 #: The commands of each group, in the order in which they are told.

@@ -102,9 +102,9 @@ class Completion:
         state = self.state
         if state is None or state.text != before or len(state.candidates) == 1:
             return None
-        words = [candidate.rstrip().rsplit("/", 1)[-1] or candidate for candidate in state.candidates]
-        if state.candidates[0].startswith("/"):
-            words = [candidate.strip() for candidate in state.candidates]
+        words = [candidate.strip() for candidate in state.candidates]
+        if not words[0].startswith("/") or "/" in words[0][1:]:  # paths, of which the end is enough
+            words = [word.rstrip("/").rpartition("/")[2] + word[len(word.rstrip("/")) :] for word in words]
         line = ""
         for word in [f"[{words[state.choice]}]", *words[state.choice + 1 :], *words[: state.choice]]:
             if len(line) + len(word) + 4 > columns:

@@ -57,6 +57,8 @@ class PersonConsole(Shown):
         self.over: Deferred[int] = Deferred()
         self._hidden_up_to: dict[str, int] = {}
         self._greeted = False
+        #: There was no connection yet, but there will be.
+        self._apart = False
         #: The day of what was shown last; None: nothing was.
         self._day: str | None = None
         #: What was queued without a connection, and is to be told when it is sent.
@@ -109,9 +111,9 @@ class PersonConsole(Shown):
 
     @property
     def ready(self) -> bool:
-        """Whether we have been let into the first room."""
+        """Whether we have been let into the first room, or begin without a connection."""
         room = self.chat.session.rooms.get(self.first_room)
-        return room is not None and room.entered
+        return self._apart or (room is not None and room.entered)
 
     @property
     def unread(self) -> dict[str, int]:
@@ -204,6 +206,8 @@ class PersonConsole(Shown):
                 self._left(room)
             case e.LinkLost():
                 self.connected = False
+                if not self._greeted and not self._apart:
+                    return [_note(status_line(event) or ""), *self._begin_apart()]
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
                 return [_note(line) for line in answer_lines(event)]
             case e.ReadElsewhere(room, seq):
@@ -213,6 +217,14 @@ class PersonConsole(Shown):
                 return self._sent(item)
         words = status_line(event)
         return [] if words is None else [_note(words)]
+
+    def _begin_apart(self) -> list[Line]:
+        """What there is to show before the first connection: what was kept of the room."""
+        self._apart = True
+        self.tabs.entered(self.first_room, 0)
+        kept = self.chat.local_history(self.first_room, 0, HISTORY)
+        self.observe(kept)
+        return self._history_lines(kept.room, kept.entries, kept.more) if kept.entries else []
 
     def _greeted_in(self, room: str) -> bool:
         return room in self._hidden_up_to

@@ -19,7 +19,7 @@ class Shown:
         self.room: str | None = room
         self.tabs = Tabs()
         self.memory = Memory()
-        self.preferences = Preferences()
+        self.preferences = Preferences(chat.setting, chat.set_setting)
         self.entries = EntryLines(self.memory, lambda: self.room, lambda: self.chat.name)
         self.entries.numbers = self.preferences["numbers"] == "on"
 

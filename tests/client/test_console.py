@@ -18,6 +18,7 @@ from encchat.client.command import UnknownCommand
 from encchat.client.commands import COMMANDS, Commands, room_named
 from encchat.client.console import CannotJoin, PersonConsole
 from encchat.client.linear import Linear
+from encchat.client.link import Patience
 from encchat.client.show import member_names, moment, profile_lines, room_lines, talk_lines
 from encchat.core.plain import ACTS, happening_line
 from encchat.errors import EncchatError, UsageError
@@ -34,6 +35,16 @@ class Screen(PersonConsole):
         self.lines: list[str] = []
         self.styles: set[str] = set()
         self.left: Deferred[None] = Deferred()
+        self.signals: list[str] = []
+        self.prefilled = ""
+        self.can_prefill = True
+
+    def signal(self, code: str) -> None:
+        self.signals.append(code)
+
+    def prefill(self, text: str) -> bool:
+        self.prefilled = text
+        return self.can_prefill
 
     def show(self, lines: Sequence[Line]) -> None:
         self.lines += ["".join(text for _, text in line) for line in lines]
@@ -48,6 +59,8 @@ class Screen(PersonConsole):
 
 
 class ConsoleTestCase(TestCase):
+    console = console
+
     def setUp(self) -> None:
         for module in (console, entrylines):
             self.patch(module, "moment", lambda time, form: "12:34" if form == "%H:%M" else "2026-01-01")
@@ -298,13 +311,44 @@ class TheCommands(ConsoleTestCase):
         self.start()
         self.world.refuse_connections(5)
         self.world.cut()
-        for line in ("/who", "/whois bob", "/rooms", "/history"):
+        for line in ("/who", "/whois bob", "/rooms"):
             self.assertIn("There is no connection right now", self.type(line))
         attempts = self.world.endpoint.attempts
         self.type("/reconnect")
         self.assertEqual(self.world.endpoint.attempts, attempts + 1)
         self.world.later(60)
         self.assertEqual(self.type("/reconnect"), "-- you are connected")
+
+    def test_what_was_kept_is_there_without_a_connection(self) -> None:
+        for number in range(30):
+            self.world.server.say(LOBBY, f"tea {number}")
+        self.start(history=12)
+        self.world.refuse_connections(5)
+        self.world.cut()
+        self.assertEqual(
+            self.type("/history"),
+            "-- there is no connection, and nothing more of that was kept here",
+        )
+        found = self.type("/search tea")
+        self.assertIn("12:34 #30 bob: tea 29\n", found)
+        self.assertIn("-- 12 found in +lobby", found)
+
+    def test_the_first_connection_fails(self) -> None:
+        self.world.server.say(LOBBY, "kept")
+        self.start(history=5)
+        self.world.chat.stop()
+        self.world.link.abort()
+        self.world.settle()
+        self.world._patience = Patience(first=True)
+        self.world.new_run()
+        self.world.refuse_connections(1)
+        screen = self.start()
+        self.assertTrue(screen.ready)
+        self.assertEqual(screen.tabs.numbers, {LOBBY: 1})
+        self.assertIn("12:34 #1 bob: kept", screen.lines)
+        self.assertEqual(self.type("hello"), "-- queued: it is sent when the connection is back")
+        self.world.later(2)
+        self.assertIn("12:34 alice: hello", screen.lines)
 
     def test_room_names(self) -> None:
         self.assertEqual([room_named(text) for text in ("Lobby", "+x", "#y")], ["+lobby", "+x", "#y"])
