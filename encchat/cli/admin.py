@@ -29,6 +29,7 @@ COMMANDS = {
     "ban": ("encchat.cli.control", "ban", "Keep somebody out of the server."),
     "unban": ("encchat.cli.control", "unban", "Let somebody in again."),
     "rename": ("encchat.cli.control", "rename", "Give somebody another name."),
+    "rekey": ("encchat.cli.control", "rekey", "Give a name a new key, when its own are lost."),
     "announce": ("encchat.cli.control", "announce", "Say something to everybody who is in."),
 }
 

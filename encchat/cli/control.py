@@ -189,6 +189,16 @@ def rename(who: str, to: str, data: Path | None) -> None:
 
 
 @click.command()
+@click.argument("who", metavar="NAME")
+@click.argument("key", metavar="FINGERPRINT")
+@data_option
+def rekey(who: str, key: str, data: Path | None) -> None:
+    """Give a NAME to the key with this FINGERPRINT, when its own are lost; those cannot use it any more."""
+    closed = ask(data, {"do": "rekey", "who": who, "key": key})["closed"]
+    click.echo(f"{_clean(who)} belongs to {_clean(key)} now; {closed} sessions closed.")
+
+
+@click.command()
 @click.argument("text")
 @data_option
 def announce(text: str, data: Path | None) -> None:

@@ -82,19 +82,18 @@ class Directory:
         await self._change(_LINK, key, _decode_link, lambda held: link)
 
     async def redeem(self, key: str, digest: bytes, now: int) -> str | None:
-        """Use up a code of the name, and return whose key asked for it; None for a wrong one, which counts
-        against the right one. Of two that bring the right one, one gets None."""
+        """Use up a code of the name, and return whose key asked for it; None for a wrong one, which changes
+        nothing: a code cannot be guessed, and nobody can make one void for whom it is for. Of two that bring
+        the right one, one gets None."""
         while (item := await self._items.get(_LINK, key)) is not None:
             link = _readable(_decode_link, item.value)
-            right = now < link.expires and compare_digest(link.digest, digest)
-            try:
-                if right or now >= link.expires or link.tries <= 1:
+            expired = now >= link.expires
+            right = not expired and compare_digest(link.digest, digest)
+            if right or expired:
+                try:
                     await self._items.delete(_LINK, key, item.revision)
-                else:
-                    worn = msgspec.structs.replace(link, tries=link.tries - 1)
-                    await self._items.put(_LINK, key, _encode(worn), item.revision)
-            except Conflict:
-                continue
+                except Conflict:
+                    continue
             return link.by if right else None
         return None
 

@@ -217,6 +217,11 @@ class RoomRecord(Struct, frozen=True, array_like=True):
             return replace(self, pending=None)
         return replace(self.after(self.pending), applied=seq, pending=None)
 
+    def without(self, name: str) -> RoomRecord:
+        """The record after the name passed to somebody else: whatever it was given is gone."""
+        roles = {who: rank for who, rank in self.roles.items() if who != name}
+        return replace(self, roles=roles, invites=tuple(who for who in self.invites if who != name))
+
     def renamed(self, old: str, new: str) -> RoomRecord:
         """The record after the holder of one name was given another."""
         return replace(

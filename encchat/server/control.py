@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from encchat.core import operator
 from encchat.core.hub import Hub
 from encchat.core.operator import Actor
+from encchat.core.takeover import rekey
 from encchat.errors import EncchatError
 
 #: The socket's name in the data directory.
@@ -80,13 +81,20 @@ class Rename(_Request, frozen=True):
     to: _Subject
 
 
+class Rekey(_Request, frozen=True):
+    """Give a name another key, when its own are lost."""
+
+    who: _Subject
+    key: _Subject
+
+
 class Announce(_Request, frozen=True):
     """Say something to everybody."""
 
     text: str
 
 
-Request: TypeAlias = Users | Rooms | Kick | Ban | Unban | Rename | Announce
+Request: TypeAlias = Users | Rooms | Kick | Ban | Unban | Rename | Rekey | Announce
 _decode = msgspec.json.Decoder(Request).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -116,6 +124,10 @@ async def _rename(hub: Hub, asked: Rename) -> Mapping[str, Any]:
     return {}
 
 
+async def _rekey(hub: Hub, asked: Rekey) -> Mapping[str, Any]:
+    return {"closed": await rekey(hub, asked.who, asked.key, operator.OPERATOR)}
+
+
 async def _announce(hub: Hub, asked: Announce) -> Mapping[str, Any]:
     return {"told": operator.announce(hub, asked.text, Actor())}
 
@@ -127,6 +139,7 @@ _HANDLERS: Mapping[type[Struct], Callable[[Hub, Any], Coroutine[Any, Any, Mappin
     Ban: _ban,
     Unban: _unban,
     Rename: _rename,
+    Rekey: _rekey,
     Announce: _announce,
 }
 

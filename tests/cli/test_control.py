@@ -108,6 +108,11 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual(self.run_with({"ok": True, "found": True}, "unban", "bob")[0].exit_code, 0)
         self.assertEqual(self.run_with({"ok": True, "found": False}, "unban", "bob")[0].exit_code, 1)
 
+    def test_rekey(self) -> None:
+        done, asked = self.run_with({"ok": True, "closed": 2}, "rekey", "bob", "SHA256:x")
+        self.assertEqual(asked, {"do": "rekey", "who": "bob", "key": "SHA256:x"})
+        self.assertIn("2 sessions closed", done.output)
+
     def test_rename_and_announce(self) -> None:
         _, asked = self.run_with({"ok": True}, "rename", "bob", "robert")
         self.assertEqual(asked, {"do": "rename", "who": "bob", "to": "robert"})

@@ -101,6 +101,14 @@ class InMemory(SynchronousTestCase):
         record = self.world.member("robert", TEA, "bob's key").session.room(TEA).record
         self.assertEqual(record.roles, {"robert": Rank.OWNER})
 
+    def test_rekey(self) -> None:
+        bob = self.world.member("bob", TEA)
+        new = identity("bob's new key").fingerprint
+        self.assertEqual(self.ask(do="rekey", who="bob", key=new), {"ok": True, "closed": 1})
+        self.assertTrue(bob.closed)
+        self.world.named("bob", "bob's new key")
+        self.assertEqual(self.ask(do="rekey", who="bob", key="x")["code"], "bad-fingerprint")
+
     def test_refusals_are_answers(self) -> None:
         answer = self.ask(do="kick", who="nobody")
         self.assertEqual((answer["ok"], answer["code"]), (False, "no-such-name"))
