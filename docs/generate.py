@@ -22,6 +22,9 @@ from msgspec import inspect
 
 import encchat.core
 from encchat import errors, messages, wire
+from encchat.client.command import Command
+from encchat.client.commands import GROUPS
+from encchat.client.helping import KEYS
 from encchat.core import door, keeper, links, names, requests, rules, session
 from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position
 
@@ -244,6 +247,36 @@ def chain() -> Iterator[str]:
     yield "```"
 
 
+# ---------------------------------------------------------------------------------------------- commands
+
+
+def commands() -> Iterator[str]:
+    """The slash commands by group."""
+    for group, found in GROUPS.items():
+        yield f"### {group[:1].upper()}{group[1:]}"
+        yield ""
+        yield from _table(("command", "does"), ((_code(command.usage), _told(command)) for command in found))
+        yield ""
+
+
+def _told(command: Command) -> str:
+    words = f"{command.help[:1].upper()}{command.help[1:]}."
+    return _escaped(f"{words} {command.detail[:1].upper()}{command.detail[1:]}." if command.detail else words)
+
+
+def keys() -> Iterator[str]:
+    """The keys of the terminal."""
+    yield from _table(("key", "does"), ((key, _escaped(what)) for key, what in KEYS.items()))
+
+
+def _code(text: str) -> str:
+    return f"`{_escaped(text)}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 # ------------------------------------------------------------------------------------------------- pages
 
 
@@ -265,6 +298,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], Iterator[str]]]] = {
         "codes": codes,
         "chain": chain,
     },
+    "commands.md": {"commands": commands, "keys": keys},
 }
 
 

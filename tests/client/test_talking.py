@@ -1,4 +1,4 @@
-"""The commands that say something about what was said: replies, edits, deletions, reactions; how they read."""
+"""What says something about what was said: replies, edits, deletions, reactions; and how that reads."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class Going(TalkingCase):
         console._day = None
         shown = [console._day_line(time) for time in (210, 290, 310, 330, 150)]
         self.assertEqual([bool(lines) for lines in shown], [False, False, True, False, True])
-        self.assertEqual(shown[2], [[("day", "---- day 3 ----")]])
+        self.assertEqual(shown[2], [[("day", "---- Thursday 1970-01-01 ----")]])
 
     def test_the_whole_server(self) -> None:
         self.type("/server kick bob enough", "/server ban mallory 2h spam", "/server unban bob")
