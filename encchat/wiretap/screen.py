@@ -88,7 +88,7 @@ def lines(seen: Seen) -> Iterator[Line]:
 
 def _words(seen: Opened) -> str:
     if seen.message is not None:
-        return f"{tag_of(seen.message)}  {sentence(fields_of(seen.message))}"
+        return f"{tag_of(seen.message)}  {sentence(fields_of(seen.message))}".rstrip()
     if seen.trouble:
         return f"unreadable: {seen.trouble}"
     return f"line  {seen.data.decode('utf-8', 'replace')}"

@@ -6,6 +6,7 @@ log) are opened too. What opens a door, the code that links a device, is blanked
 
 from __future__ import annotations
 
+import re
 from typing import TypeAlias
 
 import msgspec
@@ -17,11 +18,15 @@ from encchat.wire import decode_entry
 
 #: Characters of one field, and elements of one list, that are shown.
 MAX_TEXT, MAX_ELEMENTS = 2000, 20
+#: Digits of a long number that a sentence shows.
+DIGITS = 16
 #: Fields that are secret while they are good: by message, the field.
 SECRETS: dict[type[msgspec.Struct], str] = {m.Hello: "link", m.Linked: "code"}
 HIDDEN = "(hidden)"
 #: Fields of bytes that are never text.
 _BINARY = frozenset({"msgid", "chain", "log", "hash"})
+
+_HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 
@@ -56,6 +61,8 @@ def sentence(fields: dict[str, Value]) -> str:
 
 def _said(value: Value) -> str:
     match value:
+        case str() if len(value) > DIGITS and _HEXADECIMAL.fullmatch(value):
+            return f"{value[:DIGITS]}…"
         case dict():
             return "(" + " ".join(f"{name}={_said(part)}" for name, part in value.items()) + ")"
         case list():
