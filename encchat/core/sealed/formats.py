@@ -273,12 +273,14 @@ class Roster(Struct, frozen=True, array_like=True, tag="encchat/roster/1"):
 
 class SignedRoster(Struct, frozen=True, array_like=True):
     """The body of an entry of kind ``roster``: the bytes of a ``Roster``, signed by the ed25519 key of the
-    device whose certificate is with it."""
+    device whose certificate is with it. If another identity than the roster's signed that certificate,
+    ``devices`` is the signed device list that names it."""
 
     alg: Alg
     roster: Annotated[bytes, Meta(max_length=MAX_ROSTER)]
     by_device: Signature
     certificate: Annotated[bytes, Meta(max_length=MAX_CERTIFICATE)]
+    devices: Annotated[bytes, Meta(max_length=2 * MAX_DEVICE_LIST)] = b""
 
 
 @dataclass(frozen=True, slots=True)

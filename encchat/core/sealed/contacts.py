@@ -1,0 +1,311 @@
+"""Whom we know, by which identity, and with which devices: the pins of this device.
+
+Nothing here rests on the server's word. A device counts while the newest list that we saw, signed by the identity
+of its owner, names it, and its own certificate holds. A list older than one that we saw, or another one of the
+same version, is refused. An identity is the one that was met first, or one that the authority vouches for; another
+one that claims the name is kept aside, and blocks sending, until a person accepts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import TypeAlias
+
+import msgspec
+
+from encchat.core.sealed import effects as fx
+from encchat.core.sealed import formats
+from encchat.core.sealed.certificates import check_certificate, check_device_list
+from encchat.core.sealed.formats import Certificate, DeviceList, fingerprint_of
+from encchat.core.sealed.keeper import Keeper
+from encchat.errors import EncchatError, PeerError, RefusedError
+
+#: ``vouches(name, spki, chain)`` returns if an authority says that the X.509 certificates ``chain`` (DER, the
+#: first one's key is ``spki``) give ``name``: chain, validity, CRL, EKU and URI SAN; else raises EncchatError.
+Vouches: TypeAlias = Callable[[str, bytes, tuple[bytes, ...]], None]
+
+#: After this many milliseconds a device list is asked for again before something is sent.
+STALE = 10 * 60 * 1000
+#: Certificates of devices that are no more, kept of one name.
+MAX_FORMER = 200
+
+parse_certificate = lru_cache(maxsize=2048)(formats.parse_certificate)
+
+
+class ListRefused(PeerError):
+    """The device list of {name} was refused: {reason}."""
+
+    code = "device-list-refused"
+
+
+class NobodyOffered(RefusedError):
+    """There is no changed identity of {name} to accept."""
+
+    code = "nothing-to-accept"
+
+
+class Peer(msgspec.Struct):
+    """What we know of one name. ``identity`` is the pinned one; ``offered`` another one that claims the name."""
+
+    name: str
+    identity: bytes = b""
+    trust: str = fx.UNKNOWN
+    offered: bytes = b""
+    list: bytes = b""
+    devices: dict[str, bytes] = {}
+    former: dict[str, bytes] = {}
+
+
+class Contacts:
+    """All that we know, kept as records of kind ``peer``."""
+
+    def __init__(self, keeper: Keeper, turn: fx.Turn, me: str, vouches: Vouches | None) -> None:
+        self._keeper = keeper
+        self._turn = turn
+        self._me = me
+        self._vouches = vouches
+        self._fresh: dict[str, int] = {}
+        self._asked: set[str] = set()
+        #: Rises whenever anybody's identity or devices are not what they were.
+        self.revision = 0
+
+    @property
+    def authority(self) -> bool:
+        """Whether identities are vouched for, not pinned."""
+        return self._vouches is not None
+
+    def peer(self, name: str) -> Peer:
+        """What is known of ``name``; empty for who was never met."""
+        return self._keeper.get("peer", name, Peer) or Peer(name)
+
+    def pin_own(self, spki_identity: bytes) -> None:
+        """Begin with one's own identity as the one of one's own name."""
+        peer = self.peer(self._me)
+        if not peer.identity:
+            self._keep(msgspec.structs.replace(peer, identity=spki_identity, trust=fx.VERIFIED))
+
+    def list_of(self, name: str) -> DeviceList | None:
+        """The newest device list of ``name`` that was seen."""
+        raw = self.peer(name).list
+        return formats.parse_device_list(raw) if raw else None
+
+    def devices(self, name: str) -> list[Certificate]:
+        """The certificates of the devices of ``name`` now, in the order of their ids."""
+        devices = self.peer(name).devices
+        return [parse_certificate(devices[id]) for id in sorted(devices)]
+
+    def certificate(self, name: str, device: str) -> Certificate | None:
+        """The certificate of one of the devices that ``name`` has now."""
+        raw = self.peer(name).devices.get(device)
+        return None if raw is None else parse_certificate(raw)
+
+    def is_revoked(self, name: str, device: str) -> bool:
+        """Whether the owner of a device took it out of the list."""
+        devices = self.list_of(name)
+        return devices is not None and device in devices.devices.revoked
+
+    def trust(self, name: str) -> str:
+        """How sure the identity of ``name`` is, as ``effects`` says it."""
+        peer = self.peer(name)
+        return fx.CHANGED if peer.offered else peer.trust
+
+    # ---------------------------------------------------------------------------------------- asking
+
+    def ask(self, name: str) -> None:
+        """Ask the server for the devices of ``name``, unless that is under way."""
+        if name not in self._asked:
+            self._asked.add(name)
+            self._turn.do(fx.AskDevices(name))
+
+    def refresh(self, names: Iterable[str]) -> bool:
+        """Ask for those that were not asked for lately; whether all are fresh."""
+        stale = [name for name in names if not self._is_fresh(name)]
+        for name in stale:
+            self.ask(name)
+        return not stale
+
+    def outdate(self, name: str) -> None:
+        """Somebody says that the devices of ``name`` changed: ask before the next use."""
+        self._fresh.pop(name, None)
+
+    def disconnected(self) -> None:
+        """What was asked will not be answered."""
+        self._asked.clear()
+
+    def was_asked_since(self, name: str, moment: int) -> bool:
+        """Whether there was an answer about ``name`` at ``moment`` or later."""
+        return self._fresh.get(name, -1) >= moment
+
+    def _is_fresh(self, name: str) -> bool:
+        return name in self._fresh and self._turn.now - self._fresh[name] < STALE
+
+    # --------------------------------------------------------------------------------------- answers
+
+    def nothing_of(self, name: str) -> None:
+        """The server has no devices of ``name``, or does not say: what we know stays."""
+        self._asked.discard(name)
+        self._fresh[name] = self._turn.now
+
+    def answer(self, name: str, raw: bytes, certificates: Iterable[bytes]) -> list[Certificate]:
+        """Take what the server gave out for ``name``. Returns certificates that hold and that no list names.
+
+        :raises PeerError: the list does not hold; nothing was changed.
+        """
+        self._asked.discard(name)
+        self._fresh[name] = self._turn.now
+        peer = self.peer(name)
+        found = self._read_certificates(name, certificates)
+        if raw:
+            devices = formats.parse_device_list(raw)
+            check_device_list(devices, name)
+            if not self._believe(peer, devices):
+                return []
+            peer = self.peer(name)
+            self._check_version(peer, devices)
+            self._take(peer, devices, found)
+        listed = self.peer(name).devices
+        return [certificate for id, certificate in found.items() if id not in listed]
+
+    def _read_certificates(self, name: str, raws: Iterable[bytes]) -> dict[str, Certificate]:
+        found: dict[str, Certificate] = {}
+        for raw in list(raws)[: 2 * formats.MAX_DEVICES]:
+            try:
+                certificate = parse_certificate(raw)
+                check_certificate(certificate, name)
+            except PeerError as error:
+                self._turn.tell(fx.KeysRejected(name, "", str(error)))
+            else:
+                found[certificate.device.id] = certificate
+        return found
+
+    def _believe(self, peer: Peer, devices: DeviceList) -> bool:
+        """Whether a list is by the right identity; says what is wrong if it is not."""
+        identity = devices.identity
+        if self._vouches is not None and not (peer.name == self._me and identity == peer.identity):
+            try:
+                self._vouches(peer.name, devices.devices.identity, devices.signed.chain)
+            except EncchatError as error:
+                self._turn.tell(fx.KeysRejected(peer.name, "", str(error)))
+                if identity == peer.identity and peer.devices:  # it was good once: no longer
+                    self._keep(msgspec.structs.replace(peer, devices={}, former=_older(peer, {})))
+                return False
+        if identity == peer.identity:
+            return True
+        compared = peer.trust == fx.VERIFIED and peer.name != self._me
+        if not peer.identity or (self._vouches is not None and not compared):
+            trust = fx.PINNED if self._vouches is None else fx.VOUCHED
+            self._keep(msgspec.structs.replace(peer, identity=identity, trust=trust))
+            self._turn.tell(fx.IdentityMet(peer.name, fingerprint_of(identity), trust))
+            return True
+        if identity != peer.offered:
+            self._keep(msgspec.structs.replace(peer, offered=identity))
+        self._turn.tell(
+            fx.IdentityChanged(peer.name, fingerprint_of(peer.identity), fingerprint_of(identity))
+        )
+        return False
+
+    def _check_version(self, peer: Peer, devices: DeviceList) -> None:
+        if not peer.list:
+            return
+        known = formats.parse_device_list(peer.list)
+        if devices.version < known.version:
+            raise ListRefused(name=peer.name, reason="the server shows an old one, from before a change")
+        if devices.version == known.version and devices.hash != known.hash:
+            raise ListRefused(name=peer.name, reason="there are two of the same version")
+        if devices.version == known.version + 1 and devices.devices.prev != known.hash:
+            raise ListRefused(name=peer.name, reason="it does not follow the one before")
+
+    def _take(self, peer: Peer, devices: DeviceList, found: dict[str, Certificate]) -> None:
+        now: dict[str, bytes] = {}
+        for listed in devices.devices.devices:
+            certificate = found.get(listed.device)
+            if certificate is not None and certificate.identity == listed.identity:
+                now[listed.device] = certificate.raw
+            elif listed.device in peer.devices:
+                now[listed.device] = peer.devices[listed.device]  # we have seen it, the server left it out
+            else:
+                reason = "there is no certificate that its list names"
+                self._turn.tell(fx.KeysRejected(peer.name, listed.device, reason))
+        changed = now.keys() ^ peer.devices.keys()
+        if changed or devices.raw != peer.list or peer.offered:
+            self._keep(
+                msgspec.structs.replace(
+                    peer, list=devices.raw, devices=now, former=_older(peer, now), offered=b""
+                )
+            )
+        for id in sorted(changed):
+            self._turn.tell(fx.DeviceChanged(peer.name, id, id in now))
+
+    # -------------------------------------------------------------------------------------- judgement
+
+    def vouched(self, certificate: Certificate) -> bool:
+        """Whether an authority vouches for the identity that signed a certificate, now."""
+        if self._vouches is None:
+            return False
+        try:
+            self._vouches(certificate.device.user, certificate.device.identity, certificate.signed.chain)
+        except EncchatError:
+            return False
+        return True
+
+    def speaks_for(self, name: str, identity: bytes) -> bool:
+        """Whether who has ``name`` for us is whom a roster means by (name, identity). Under an authority the
+        name is what counts, as long as it vouches for the identity of now."""
+        peer = self.peer(name)
+        return peer.identity == identity or (self.authority and bool(peer.identity))
+
+    def is_blocked(self, name: str, identity: bytes) -> bool:
+        """Whether nothing may be sent to a room with this member: another identity claims the name, or the
+        roster means another one than we know."""
+        peer = self.peer(name)
+        return bool(peer.offered) or (bool(peer.identity) and not self.speaks_for(name, identity))
+
+    def accept(self, name: str) -> None:
+        """A person accepts the identity that claims ``name``. Its devices are asked for anew.
+
+        :raises NobodyOffered: none does.
+        """
+        peer = self.peer(name)
+        if not peer.offered:
+            raise NobodyOffered(name=name)
+        self._keep(Peer(name, peer.offered, fx.PINNED, former=_older(peer, {})))
+        self.outdate(name)
+        self.ask(name)
+
+    def offer(self, name: str, identity: bytes) -> None:
+        """A roster means another identity by ``name`` than the pinned one: keep it for a person to judge
+        (but for one's own name, which nobody else decides on)."""
+        peer = self.peer(name)
+        if name != self._me and peer.identity and peer.identity != identity and peer.offered != identity:
+            self._keep(msgspec.structs.replace(peer, offered=identity))
+            before, now = fingerprint_of(peer.identity), fingerprint_of(identity)
+            self._turn.tell(fx.IdentityChanged(name, before, now, "a roster names it"))
+
+    def verify(self, name: str, identity: bytes) -> bool:
+        """A person compared the identity of ``name``; whether it is still the pinned one."""
+        peer = self.peer(name)
+        if not identity or peer.identity != identity:
+            return False
+        self._keep(msgspec.structs.replace(peer, trust=fx.VERIFIED, offered=b""))
+        self._turn.tell(fx.Verified(name, fingerprint_of(identity)))
+        return True
+
+    def restore(self, peer: Peer) -> None:
+        """Take a pin from a backup, if the name was not met yet."""
+        if not self.peer(peer.name).identity:
+            self._keep(peer)
+
+    def all(self) -> Iterable[Peer]:
+        """Everybody who was met, in the order of their names."""
+        return (peer for _, peer in self._keeper.scan("peer", Peer))
+
+    def _keep(self, peer: Peer) -> None:
+        self.revision += 1
+        self._keeper.put("peer", peer.name, peer)
+
+
+def _older(peer: Peer, now: dict[str, bytes]) -> dict[str, bytes]:
+    """The certificates of devices that are no more, the newest ones."""
+    gone = {**peer.former, **{id: raw for id, raw in peer.devices.items() if id not in now}}
+    return dict(list(gone.items())[-MAX_FORMER:])

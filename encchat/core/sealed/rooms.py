@@ -1,0 +1,287 @@
+"""Who is in a sealed room, and how far we have read it: the chain of signed rosters, and the log's own chain.
+
+A roster counts when it follows the last one by the rule in ``rosters``, and a device of its maker signed it whose
+identity is the maker's for us. One that follows but whose signer we cannot be sure of (another identity, a revoked
+device) is set aside; it counts when a later one that we are sure of follows it. What counts or not, the seq of the
+last roster entry is what our own messages must name: else they would be refused for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from encchat.core.sealed import effects as fx
+from encchat.core.sealed import formats
+from encchat.core.sealed.certificates import check_certificate, check_device_list
+from encchat.core.sealed.contacts import Contacts
+from encchat.core.sealed.formats import Certificate, Roster, RosterEntry
+from encchat.core.sealed.keeper import Keeper
+from encchat.core.sealed.ratchets import check_device_signature
+from encchat.core.sealed.rosters import RosterRefused, added, check_genesis, check_successor, removed
+from encchat.errors import EncchatError, PeerError
+from encchat.messages import GENESIS
+
+#: Rosters of a room that are set aside at most.
+MAX_ASIDE = 20
+_BLOCK = 32
+
+parse_roster = lru_cache(maxsize=256)(formats.parse_roster)
+
+
+class OutOfOrder(PeerError):
+    """The entry {seq} of {room} does not follow what was read before."""
+
+    code = "out-of-order"
+
+
+class RoomState(msgspec.Struct):
+    """A room: its id, the roster that counts, the seq of the last roster entry, and what is set aside."""
+
+    name: str
+    room_id: bytes = b""
+    roster: bytes = b""
+    seq: int = 0
+    aside: list[bytes] = []
+    forked: bool = False
+
+
+class Place(msgspec.Struct):
+    """How far a room was read, and ``n`` of our own last message in it."""
+
+    at: int = 0
+    chain: bytes = GENESIS
+    n: int = 0
+
+
+class Block(msgspec.Struct):
+    """The chain after each of some consecutive entries."""
+
+    chains: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What counts at one place of a room's log."""
+
+    room: str
+    room_id: bytes
+    hash: bytes
+    roster: Roster
+
+
+class Rooms:
+    """All sealed rooms, kept as records of the kinds ``room``, ``place`` and ``chain``."""
+
+    def __init__(self, keeper: Keeper, turn: fx.Turn, contacts: Contacts, me: str) -> None:
+        self._keeper = keeper
+        self._turn = turn
+        self._contacts = contacts
+        self._me = me
+        self._epochs: dict[str, Epoch] = {}
+
+    def state(self, room: str) -> RoomState:
+        """What is known of a room."""
+        return self._keeper.get("room", room, RoomState) or RoomState(room)
+
+    def place(self, room: str) -> Place:
+        """How far it was read."""
+        return self._keeper.get("place", room, Place) or Place()
+
+    def epoch(self, room: str) -> Epoch | None:
+        """What counts in a room now; None before its first roster."""
+        known = self._epochs.get(room)
+        if known is None:
+            state = self.state(room)
+            if not state.roster:
+                return None
+            entry = parse_roster(state.roster)
+            known = self._epochs[room] = Epoch(room, state.room_id, entry.hash, entry.roster)
+        return known
+
+    def names(self) -> list[str]:
+        """All rooms, in the order of their names."""
+        return [id for id, _ in self._keeper.scan("room", RoomState)]
+
+    # ------------------------------------------------------------------------------------- position
+
+    def advance(self, room: str, seq: int, chain: bytes) -> bool:
+        """Entry ``seq`` is read, after which the log's chain is ``chain``. False if it was read before.
+
+        :raises OutOfOrder: it is not the next one, or not the same that was read before.
+        """
+        place = self.place(room)
+        if seq <= place.at:
+            if self.chain_at(room, seq) != chain:
+                raise OutOfOrder(room=room, seq=seq)
+            return False
+        if seq != place.at + 1:
+            raise OutOfOrder(room=room, seq=seq)
+        place.at, place.chain = seq, chain
+        self._keeper.put("place", room, place)
+        id = f"{room}/{seq // _BLOCK:012d}"
+        block = self._keeper.get("chain", id, Block) or Block([])
+        block.chains.append(chain)
+        self._keeper.put("chain", id, block)
+        return True
+
+    def chain_at(self, room: str, seq: int) -> bytes | None:
+        """The chain after entry ``seq``; None for what was not read yet."""
+        if seq == 0:
+            return GENESIS
+        block = self._keeper.get("chain", f"{room}/{seq // _BLOCK:012d}", Block)
+        start = max(1, seq // _BLOCK * _BLOCK)
+        if block is None or seq - start >= len(block.chains):
+            return None
+        return block.chains[seq - start]
+
+    def count(self, room: str) -> int:
+        """The next ``n`` of our own messages."""
+        place = self.place(room)
+        place.n += 1
+        self._keeper.put("place", room, place)
+        return place.n
+
+    def fork(self, room: str) -> None:
+        """The server showed somebody another history."""
+        state = self.state(room)
+        state.forked = True
+        self._keeper.put("room", room, state)
+
+    # --------------------------------------------------------------------------------------- roster
+
+    def read_roster(self, room: str, seq: int, time: int, sender: str, body: bytes) -> None:
+        """Entry ``seq`` is of kind ``roster``, and the server says that ``sender`` made it."""
+        state = self.state(room)
+        state.seq = seq
+        self._keeper.put("room", room, state)
+        try:
+            entry = parse_roster(body)
+            if entry.roster.room != room or entry.roster.by != sender:
+                raise RosterRefused(room=room, reason="it is for another room, or of somebody else")
+            self._check_signatures(entry)
+            pending = [parse_roster(raw) for raw in state.aside] if state.aside else []
+            chain = self._chain(state, pending, entry)
+        except EncchatError as error:
+            self._turn.tell(fx.RosterRejected(room, seq, time, sender, str(error)))
+            return
+        doubt = self._doubt(self._before(state, chain), entry)
+        if doubt:
+            if len(state.aside) < MAX_ASIDE:
+                state.aside = [each.raw for each in chain]
+            self._turn.tell(fx.RosterRejected(room, seq, time, sender, doubt))
+            return
+        for each in chain:
+            self._apply(state, each, seq, time)
+        state.aside = []
+
+    def reconsider(self, room: str) -> None:
+        """Somebody's identity was accepted: what was set aside may count now."""
+        state = self.state(room)
+        pending = [parse_roster(raw) for raw in state.aside]
+        sure = 0
+        for count, entry in enumerate(pending, 1):
+            if not self._doubt(self._before(state, pending[:count]), entry):
+                sure = count
+        for entry in pending[:sure]:
+            self._apply(state, entry, state.seq, self._turn.now)
+        state.aside = state.aside[sure:]
+        self._keeper.put("room", room, state)
+
+    def _chain(self, state: RoomState, pending: list[RosterEntry], entry: RosterEntry) -> list[RosterEntry]:
+        """The rosters from the one that counts to ``entry``: itself, or what is set aside and itself.
+
+        :raises RosterRefused: there is no such chain.
+        """
+        try:
+            self._check_rules(state, [], entry)
+        except RosterRefused:
+            for count in range(len(pending), 0, -1):
+                if pending[count - 1].hash == entry.roster.prev:
+                    self._check_rules(state, pending[:count], entry)
+                    return [*pending[:count], entry]
+            raise
+        return [entry]
+
+    def _check_rules(self, state: RoomState, pending: list[RosterEntry], entry: RosterEntry) -> None:
+        before = parse_roster(state.roster) if state.roster else None
+        before = pending[-1] if pending else before
+        if before is None:
+            check_genesis(entry.roster)
+        else:
+            check_successor(before.roster, before.hash, entry.roster)
+
+    def _before(self, state: RoomState, chain: list[RosterEntry]) -> Roster | None:
+        if len(chain) > 1:
+            return chain[-2].roster
+        return parse_roster(state.roster).roster if state.roster else None
+
+    def _check_signatures(self, entry: RosterEntry) -> None:
+        certificate = entry.certificate
+        check_certificate(certificate, entry.roster.by)
+        check_device_signature(certificate.device.ed, entry.signed.roster, entry.signed.by_device, "roster")
+
+    def _doubt(self, before: Roster | None, entry: RosterEntry) -> str:
+        """Why we cannot be sure that the maker of a roster is who it says; empty if we are."""
+        by, certificate = entry.roster.by, entry.certificate
+        identity = (before or entry.roster).identities[by]
+        if self._contacts.is_revoked(by, certificate.device.id):
+            return f"the device that signed it was taken back by {by}"
+        if not _acts_for(certificate, entry.signed.devices, identity):
+            if not self._contacts.vouched(certificate):
+                return f"its signer is not the {by} who is in the room"
+            return ""
+        if self._contacts.authority:
+            known = self._contacts.peer(by).identity
+            if known not in (identity, certificate.identity) and not self._contacts.vouched(certificate):
+                return f"no authority vouches that its signer is {by}"
+            return ""
+        if self._contacts.is_blocked(by, identity):
+            if by != self._me:
+                self._contacts.offer(by, identity)
+            return f"the identity of its signer is not the one that we know of {by}"
+        return ""
+
+    def _apply(self, state: RoomState, entry: RosterEntry, seq: int, time: int) -> None:
+        old = parse_roster(state.roster).roster if state.roster else None
+        new = entry.roster
+        if old is None:
+            state.room_id = entry.room_id
+        state.roster = entry.raw
+        self._keeper.put("room", state.name, state)
+        self._epochs[state.name] = Epoch(state.name, state.room_id, entry.hash, new)
+        gone = removed(old, new) if old else set()
+        self._turn.tell(
+            fx.RosterChanged(
+                state.name,
+                seq,
+                time,
+                new.by,
+                tuple(sorted(added(old, new))),
+                tuple(sorted(gone)),
+                tuple(sorted(new.identities)),
+                tuple(sorted(new.admins)),
+                new.epoch,
+                self._me in new.identities,
+            )
+        )
+        for name, identity in new.identities.items():
+            if name != self._me and not self._contacts.speaks_for(name, identity):
+                self._contacts.offer(name, identity)
+
+
+def _acts_for(certificate: Certificate, devices: bytes, identity: bytes) -> bool:
+    """Whether a certificate is of a device of ``identity``: signed by it, or in the list that it signed."""
+    if certificate.identity == identity:
+        return True
+    if not devices:
+        return False
+    try:
+        listing = formats.parse_device_list(devices)
+        check_device_list(listing, certificate.device.user)
+    except PeerError:
+        return False
+    named = {(listed.device, listed.identity) for listed in listing.devices.devices}
+    return listing.identity == identity and (certificate.device.id, certificate.identity) in named
