@@ -99,8 +99,8 @@ async def publish(session: Session, message: m.PublishKeys) -> None:
         await hub.directory.change_device(box, lambda held: _renewed(held, certificate, message.fallback))
     count = await hub.store.keys.add(box, message.one_time)
     if not session.closed:
-        hub.post.bind(session, device)
         session.answer(m.Published(message.id, device, count))
+        hub.post.bind(session, device)
 
 
 async def devices(session: Session, message: m.Devices) -> None:
