@@ -69,6 +69,7 @@ class Options(usage.Options):
         ["burst", None, None, "messages that it may send at once [default: 60]", _whole],
         ["max-connections", None, None, "connections in all [default: 10000]", _whole],
         ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", _whole],
+        ["max-per-address", None, None, "connections of one address, 0: any [default: 1000]", _whole],
         ["file-limit", None, None, "MiB that one file may have, 0: no files [default: 100]", _whole],
         ["file-quota", None, None, "MiB of files that one name may give in all [default: 1000]", _whole],
         ["file-space", None, None, "MiB that all files may take [default: 10000]", _whole],
@@ -188,7 +189,7 @@ def _make_service(
         log = MemoryLog(os.urandom(16)) if config.log == "memory" else _open_log(config, data, reactor)
         return Hub(log, log, ReactorTurn(reactor), settings, blobs=FileBlobs(data, reactor))
 
-    caps = Caps(config.max_connections + 100, config.max_half_open)
+    caps = Caps(config.max_connections + 100, config.max_half_open, config.max_per_address)
     companions = (
         AuditLog(data / audit.FILE, reactor),
         Control(data / control.FILE, reactor),

@@ -1,4 +1,4 @@
-"""How many connections there may be: in all, and per address before they are admitted."""
+"""How many connections there may be: in all, and per address before and after they are admitted."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ SITE = 64
 
 
 class Caps:
-    """Counts connections by address. A connection is half-open until its peer is admitted."""
+    """Counts connections by address. A connection is half-open until its peer is admitted.
 
-    def __init__(self, connections: int, half_open: int) -> None:
+    :param connections: how many there may be in all.
+    :param half_open: how many of one address that are not admitted.
+    :param per_address: how many of one address that are; 0: any number.
+    """
+
+    def __init__(self, connections: int, half_open: int, per_address: int = 0) -> None:
         self.connections = connections
         self.half_open = half_open
+        self.per_address = per_address
         self._all = 0
         self._half: Counter[str] = Counter()
+        self._in: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self._all
@@ -25,8 +32,11 @@ class Caps:
         """Why another connection from ``host`` cannot be taken now; None if it can."""
         if self._all >= self.connections:
             return f"there are {self._all} connections, as many as are allowed (--max-connections)"
-        if self._half[host] >= self.half_open:
-            return f"{self._half[host]} connections of this address are not admitted yet (--max-half-open)"
+        half, admitted = self._half.get(host, 0), self._in.get(host, 0)
+        if half >= self.half_open:
+            return f"{half} connections of this address are not admitted yet (--max-half-open)"
+        if self.per_address and half + admitted >= self.per_address:
+            return f"there are {self.per_address} connections of this address (--max-per-address)"
         return None
 
     def opened(self, host: str) -> None:
@@ -36,15 +46,19 @@ class Caps:
 
     def admitted(self, host: str) -> None:
         """One of the address's half-open connections is admitted."""
-        self._half[host] -= 1
-        if not self._half[host]:
-            del self._half[host]
+        _less(self._half, host)
+        self._in[host] += 1
 
     def closed(self, host: str, half_open: bool) -> None:
         """A connection went."""
         self._all -= 1
-        if half_open:
-            self.admitted(host)
+        _less(self._half if half_open else self._in, host)
+
+
+def _less(counts: Counter[str], host: str) -> None:
+    counts[host] -= 1
+    if not counts[host]:
+        del counts[host]
 
 
 def origin(host: str) -> str:

@@ -36,6 +36,7 @@ class Config:
     burst: int = 60
     max_connections: int = 10_000
     max_half_open: int = 10
+    max_per_address: int = 1000
     announce: bool = False
     admin: tuple[str, ...] = ()
     retain: tuple[str, ...] = ()
@@ -109,6 +110,7 @@ class Config:
             ("burst", 1),
             ("max_connections", 1),
             ("max_half_open", 1),
+            ("max_per_address", 0),
             ("file_limit", 0),
             ("file_quota", 1),
             ("file_space", 1),

@@ -53,6 +53,7 @@ class Checks(TestCase):
             (Config(retain=("-1",)), "--retain -1"),
             (Config(retain_entries=("+ops=many",)), "--retain-entries +ops=many"),
             (Config(max_half_open=0), "--max-half-open"),
+            (Config(max_per_address=-1), "--max-per-address"),
             (Config(file_limit=-1), "--file-limit"),
             (Config(file_days=-1), "--file-days"),
             (Config(file_limit=2000), "--file-quota"),

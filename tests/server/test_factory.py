@@ -371,6 +371,19 @@ class Counting(SynchronousTestCase):
         alice.connectionLost(Failure(ConnectionDone()))
         self.assertIsNotNone(server.factory.buildProtocol(HERE))
 
+    def test_of_one_address(self) -> None:
+        server = Server(Caps(100, 10, 2))
+        alice, _ = server.connect("alice")
+        server.feed(alice, m.Hello((1,), "alice"))
+        bob, _ = server.connect("bob")
+        self.assertIsNone(server.factory.buildProtocol(HERE))
+        self.assertIsNotNone(server.factory.buildProtocol(IPv4Address("TCP", "127.0.0.2", 1)))
+        bob.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(server.factory.buildProtocol(HERE))
+        self.assertIsNone(server.factory.buildProtocol(HERE))
+        alice.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(server.factory.buildProtocol(HERE))
+
     def test_the_log_is_not_flooded(self) -> None:
         events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         server = Server(Caps(0, 10))
