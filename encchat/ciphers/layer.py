@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import ClassVar, cast
-from typing import Protocol as StructuralType
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -22,15 +21,15 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
     IProtocol,
-    IProtocolFactory,
     IReactorTime,
     ITransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from encchat.ciphers.below import Below, Producer, where
 from encchat.ciphers.inbox import ABOVE, Inbox
 from encchat.ciphers.interfaces import HANDSHAKE_DEADLINE, ISecureTransport
 from encchat.core.identity import PeerIdentity
@@ -51,26 +50,6 @@ class HandshakeCut(PeerError):
     """The other side closed the connection during the handshake. {hint}"""
 
     code = "handshake-cut"
-
-
-class Below(StructuralType):
-    """What a layer uses of the transport below: TCP's, or another protocol wrapper's."""
-
-    def write(self, data: bytes) -> None: ...
-    def loseConnection(self) -> None: ...
-    def abortConnection(self) -> None: ...
-    def pauseProducing(self) -> None: ...
-    def resumeProducing(self) -> None: ...
-    def registerProducer(self, producer: object, streaming: bool) -> None: ...
-    def unregisterProducer(self) -> None: ...
-    def getPeer(self) -> IAddress: ...
-    def getHost(self) -> IAddress: ...
-
-
-class _Producer(StructuralType):
-    """What a layer itself calls of a registered producer."""
-
-    def stopProducing(self) -> None: ...
 
 
 @implementer(ISecureTransport)
@@ -94,7 +73,7 @@ class CipherLayer(Protocol):
         self.peerIdentity: PeerIdentity | None = None
         self._inbox = Inbox(self._hand_up)
         self._timer: IDelayedCall | None = None
-        self._producer: _Producer | None = None
+        self._producer: Producer | None = None
         self._open = False  # handshakeCompleted was told
         self._we_closed = False  # the protocol above closed
         self._peer_closed = False
@@ -185,7 +164,7 @@ class CipherLayer(Protocol):
             return
         self.log.warn(
             "{address} {cipher}: closed: {error}",
-            address=_where(self.getPeer()),
+            address=where(self.getPeer()),
             cipher=type(self).__name__,
             error=clean_line(str(error), 400),
             code=error.code,
@@ -271,7 +250,7 @@ class CipherLayer(Protocol):
         if not self._open:
             self.log.info(
                 "{address} {cipher}: closed during the handshake",
-                address=_where(self.getPeer()),
+                address=where(self.getPeer()),
                 cipher=type(self).__name__,
             )
             return Failure(HandshakeCut(hint=self.hintWhenCut()))
@@ -292,7 +271,7 @@ class CipherLayer(Protocol):
             self.log.failure(
                 "{address} {cipher}: closed by a fault of this program",
                 failure,
-                address=_where(self.getPeer()),
+                address=where(self.getPeer()),
                 cipher=type(self).__name__,
             )
             failure.cleanFailure()  # its frames hold keys and text
@@ -429,11 +408,11 @@ class CipherLayer(Protocol):
         :raises RuntimeError: there is one already.
         """
         if not self._usable() or self.disconnecting:
-            cast(_Producer, producer).stopProducing()
+            cast(Producer, producer).stopProducing()
             return
         if self._producer is not None:
             raise RuntimeError("a producer is registered already")
-        self._producer = cast(_Producer, producer)
+        self._producer = cast(Producer, producer)
         self._below.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
@@ -459,35 +438,3 @@ class CipherLayer(Protocol):
     def stopProducing(self) -> None:
         """The protocol above wants no more: close."""
         self.loseConnection()
-
-
-class CipherFactory(Factory):
-    """A factory whose protocols are layers around ``wrapped``'s."""
-
-    noisy = False
-
-    def __init__(
-        self, wrapped: IProtocolFactory, layer: Callable[[IProtocol, IAddress | None], CipherLayer]
-    ) -> None:
-        self.wrapped = wrapped
-        self.layer = layer
-
-    def doStart(self) -> None:
-        """Start with the wrapped factory."""
-        self.wrapped.doStart()
-        super().doStart()
-
-    def doStop(self) -> None:
-        """Stop with the wrapped factory."""
-        self.wrapped.doStop()
-        super().doStop()
-
-    def buildProtocol(self, addr: IAddress | None) -> CipherLayer | None:
-        """A layer around what the wrapped factory builds; None, which closes, if it builds nothing."""
-        protocol = self.wrapped.buildProtocol(cast(IAddress, addr))
-        return None if protocol is None else self.layer(protocol, addr)
-
-
-def _where(address: IAddress) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    return f"{host}:{port}" if host is not None else clean_line(str(address), 200)

@@ -23,11 +23,11 @@ from encchat.ciphers.inbox import ABOVE, Inbox
 from encchat.ciphers.interfaces import HANDSHAKE_DEADLINE, ISecureTransport
 from encchat.ciphers.layer import (
     CLOSE_DEADLINE,
-    CipherFactory,
     CipherLayer,
     HandshakeCut,
     HandshakeTimeout,
 )
+from encchat.ciphers.wrapping import CipherFactory
 from encchat.core.identity import PeerIdentity
 from encchat.errors import PeerError, RefusedError
 

@@ -17,13 +17,14 @@ from zope.interface import implementer
 
 from encchat.ciphers.explaining import IExplained
 from encchat.ciphers.interfaces import Argument, IClientCipher, IServerCipher, Place, Trust
-from encchat.ciphers.layer import CipherFactory, CipherLayer
+from encchat.ciphers.layer import CipherLayer
 from encchat.ciphers.rsa import classic
 from encchat.ciphers.rsa.explain import RsaExplainer
 from encchat.ciphers.rsa.hrsa1 import ServerKeys
 from encchat.ciphers.rsa.keys import KeyPool, RotatingKey, load_or_make_identity, make_record_key
 from encchat.ciphers.rsa.layer import Classic, RsaClassicClientLayer, RsaClientLayer, RsaServerLayer
 from encchat.ciphers.rsa.primitives import IDENTITY_BITS, RECORD_BITS, fingerprint_of
+from encchat.ciphers.wrapping import CipherFactory
 from encchat.core.identity import PeerIdentity
 from encchat.errors import UsageError
 

@@ -16,13 +16,14 @@ from typing import Any, ClassVar, cast
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, ITransport
+from twisted.internet.interfaces import IProtocol, IReactorTime, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from encchat.ciphers.below import Below, where
 from encchat.ciphers.interfaces import ServerClaim, Trust
-from encchat.ciphers.layer import CLOSE_DEADLINE, Below, CipherLayer
+from encchat.ciphers.layer import CLOSE_DEADLINE, CipherLayer
 from encchat.ciphers.rsa import classic
 from encchat.ciphers.rsa.classic_talk import ClassicTalk
 from encchat.ciphers.rsa.hardened_talk import HardenedTalk
@@ -32,7 +33,6 @@ from encchat.ciphers.rsa.opening import MAX_S1
 from encchat.ciphers.rsa.paced import PacedTransport
 from encchat.ciphers.rsa.talk import Talk
 from encchat.errors import PeerError, RefusedError
-from encchat.text import clean_line
 
 _HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|CONNECT|PATCH|TRACE|PRI) ")
 _KEY = "key"
@@ -77,7 +77,7 @@ class _FactLogger(Logger):
             known = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items() if value)
             if format is not None and known:
                 format += " [{known}]"
-            kwargs = {"address": _where(layer.getPeer()), "known": known, **facts, **kwargs}
+            kwargs = {"address": where(layer.getPeer()), "known": known, **facts, **kwargs}
         super().emit(level, format, **kwargs)
 
 
@@ -311,11 +311,6 @@ class RsaClassicClientLayer(RsaLayer):
         assert self._classic_key is not None
         self.transport.write(classic.pem(self._classic_key.public_key()))
         super()._shown(key)
-
-
-def _where(address: IAddress) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    return f"{host}:{port}" if host is not None else clean_line(str(address), 200)
 
 
 def _name(data: bytes) -> str:

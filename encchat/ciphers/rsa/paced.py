@@ -12,7 +12,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from encchat.ciphers.layer import Below
+from encchat.ciphers.below import Below
 from encchat.ciphers.rsa.classic import ShownKey, seal_block
 from encchat.ciphers.rsa.pacing import BOUND, PacedQueue, TooMuchWaiting
 

@@ -18,7 +18,6 @@ from zope.interface import implementer
 
 from encchat.ciphers.explaining import IExplained
 from encchat.ciphers.interfaces import IClientCipher, IServerCipher, Place, Trust
-from encchat.ciphers.layer import CipherFactory
 from encchat.ciphers.tls.contexts import client_context, server_context
 from encchat.ciphers.tls.explain import TlsExplainer
 from encchat.ciphers.tls.hosts import HostCheck
@@ -27,6 +26,7 @@ from encchat.ciphers.tls.layer import ClientLayer, ServerLayer, TlsLayer
 from encchat.ciphers.tls.material import Material, check_successor, load, sources
 from encchat.ciphers.tls.pin import make_pin
 from encchat.ciphers.tls.watch import FileWatch
+from encchat.ciphers.wrapping import CipherFactory
 from encchat.core.identity import PeerIdentity
 from encchat.errors import ConfigError
 from encchat.pki.health import Finding, Severity

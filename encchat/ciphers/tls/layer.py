@@ -12,13 +12,14 @@ is worth is for the ``Judge``; which words there are is for ``words``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocol, IReactorTime
 
+from encchat.ciphers import direct
 from encchat.ciphers.interfaces import ServerClaim, Trust
 from encchat.ciphers.layer import CipherLayer
 from encchat.ciphers.tls.contexts import GROUPS, PROTOCOL
@@ -68,6 +69,7 @@ class TlsLayer(CipherLayer):
         self._received = 0
         self._answers = 0
         self._held: list[bytes] = []  # goes out with what we say next
+        self._send: Callable[[bytes], None] = _nowhere  # writes below
 
     def cut_if_revoked(self) -> None:
         """End the connection if the peer's certificate is revoked by now."""
@@ -94,6 +96,7 @@ class TlsLayer(CipherLayer):
     def cipherStarted(self) -> None:
         """Begin, and be counted."""
         self._live.add(self)
+        self._send = direct.writer(self._below)
 
     def cipherReceived(self, data: bytes) -> None:
         """Records, in any pieces."""
@@ -111,14 +114,22 @@ class TlsLayer(CipherLayer):
 
     def cipherWrite(self, data: bytes) -> None:
         """One write below, whatever the size."""
-        protected, self._held = self._held, []
         try:
-            for piece in _pieces(data):
-                self._tls.send(piece)
-                self._take(protected, len(piece) + OVERHEAD)
+            if len(data) <= RECORD and not self._held:  # nearly always: one record, of which all is there
+                self._tls.send(data)
+                record = self._tls.bio_read(len(data) + OVERHEAD)
+            else:
+                record = self._protect(data)
         except SSL.Error as error:
             raise self._words(error) from None
-        self._below.write(b"".join(protected))
+        self._send(record)
+
+    def _protect(self, data: bytes) -> bytes:
+        protected, self._held = self._held, []
+        for piece in _pieces(data):
+            self._tls.send(piece)
+            self._take(protected, len(piece) + OVERHEAD)
+        return b"".join(protected)
 
     def cipherFinish(self) -> bool:
         """A close_notify, which the peer answers with its own."""
@@ -134,6 +145,7 @@ class TlsLayer(CipherLayer):
         Python's collector, who sees how many objects there are and not what stands behind them."""
         self._live.discard(self)
         del self._tls
+        self._send = _nowhere
 
     # ------------------------------------------------------------------------------- the handshake
 
@@ -207,7 +219,7 @@ class TlsLayer(CipherLayer):
             alert = Alert.HANDSHAKE_FAILURE
         elif isinstance(error, NotEncchat):
             alert = Alert.NO_APPLICATION_PROTOCOL
-        self._below.write(plain_alert(alert))
+        self._send(plain_alert(alert))
         self.fail(error, gently=True)
 
     def _words(self, error: SSL.Error) -> EncchatError:
@@ -224,7 +236,7 @@ class TlsLayer(CipherLayer):
     def _send_held(self) -> None:
         if self._held:
             held, self._held = self._held, []
-            self._below.write(b"".join(held))
+            self._send(b"".join(held))
 
     def _hold_output(self) -> bool:
         """Keep what OpenSSL has to say until we say something; whether there was anything."""
@@ -333,6 +345,10 @@ class ClientLayer(TlsLayer):
             vouched=not pinned,
             summary=identity.summary,
         )
+
+
+def _nowhere(data: bytes) -> None:
+    """There is no connection below."""
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import IProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from encchat.ciphers.below import where
 from encchat.ciphers.interfaces import ServerClaim
 from encchat.ciphers.layer import HandshakeCut, HandshakeTimeout
 from encchat.ciphers.rsa import hardened_talk, records
@@ -29,7 +30,6 @@ from encchat.ciphers.rsa.layer import (
     RsaClientLayer,
     RsaLayer,
     RsaServerLayer,
-    _where,
 )
 from encchat.ciphers.rsa.primitives import fingerprint_of
 from encchat.ciphers.rsa.records import MAX_DATA
@@ -472,4 +472,4 @@ class Addresses(SynchronousTestCase):
     """Where a peer is, as the log shows it."""
 
     def test_one_without_host_and_port(self) -> None:
-        self.assertIn("/run/x", _where(UNIXAddress(b"/run/x")))
+        self.assertIn("/run/x", where(UNIXAddress(b"/run/x")))
