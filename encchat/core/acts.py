@@ -159,4 +159,4 @@ def _enforce(hub: Hub, room: Room, act: Act, outcome: Stored | Rejected) -> None
         else:
             session.put_out(room, code, f"{act.sender} {verb} {room.name}{reason}")
     for name in invited:
-        hub.tell_invited(name, room, act.sender)
+        hub.tell_invited(name, room, act)

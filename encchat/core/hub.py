@@ -280,10 +280,11 @@ class Hub:
             self._counted.pop(room.name, None)
             self._dirty_rooms.discard(room)
 
-    def tell_invited(self, key: str, room: Room, by: str) -> None:
-        """Tell a name's sessions that it may come into a room."""
+    def tell_invited(self, key: str, room: Room, act: Act) -> None:
+        """Tell a name's sessions that it may come into a room; of who made the room, the other devices."""
         for session in self.sessions_of(key):
-            session.answer(Invited(room.name, by))
+            if act.kind != "roster" or session.identity.fingerprint != act.key:
+                session.answer(Invited(room.name, act.sender))
 
     async def _settle(self, room: Room) -> None:
         with self.holding(room):
