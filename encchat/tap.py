@@ -144,7 +144,9 @@ class Options(usage.Options):
             flags[name] = tuple(flags[name])
         options.update({name: value for name, value in flags.items() if value})
         # 0 says something here, and so wins over the file; it is not the flag that was left out.
-        options.update({name: 0 for name in ("rate", "file_limit", "file_days") if flags[name] == 0})
+        options.update(
+            {name: 0 for name in ("rate", "file_limit", "file_days", "max_per_address") if flags[name] == 0}
+        )
         return Config(**options)  # type: ignore[arg-type]  # load() has given each option its type
 
 
