@@ -5,7 +5,8 @@ every bidirectional control [Bidi_Control], which could reorder what a person re
 show nothing and could hide text (zero width space, word joiner, BOM, soft hyphen, fillers, tags and other
 invisible format controls); lone surrogates and noncharacters. Whole ANSI sequences go with their ESC, so
 that no ``[31m`` stays behind. Joiners (ZWJ, ZWNJ) stay, as scripts and emoji need them, but never two in a
-row; of combining marks and joiners together at most ``MAX_MARKS`` stay on one character.
+row; of combining marks, joiners and whatever else takes no room of its own, at most ``MAX_MARKS`` stay on
+one character.
 """
 
 from __future__ import annotations
@@ -55,7 +56,22 @@ def _bound_marks(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for character in text:
-        marks = marks + 1 if character in "\u200c\u200d" or category(character) in {"Mn", "Me"} else 0
+        marks = marks + 1 if _takes_no_room(character) else 0
         if marks <= MAX_MARKS:
             kept.append(character)
     return "".join(kept)
+
+
+def _takes_no_room(character: str) -> bool:
+    """Whether a terminal may put it onto the character before. Marks are; so are the vowels and final
+    consonants of Hangul, and what a newer Unicode than ours may have made a mark."""
+    if character.isascii():
+        return False
+    kind = category(character)
+    return (
+        kind in {"Mn", "Me", "Mc"}
+        or character in "\u200c\u200d"
+        or "\u1161" <= character <= "\u11ff"
+        or "\ud7b0" <= character <= "\ud7ff"
+        or (kind == "Cn" and character < "\U0001f000")
+    )

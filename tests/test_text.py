@@ -7,6 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from wcwidth import wcwidth
 
 from encchat.text import MAX_MARKS, clean, clean_line
 from tests.hostile import BIDI, FILLERS, JOINERS, hostile_text, is_unsafe
@@ -131,6 +132,13 @@ class Floods(SynchronousTestCase):
         """10,000 marks on one character: a few stay."""
         self.assertEqual(clean("a" + "\u0301" * 10_000 + "b"), "a" + "\u0301" * MAX_MARKS + "b")
         self.assertEqual(clean("\u20dd" * 10_000), "\u20dd" * MAX_MARKS)
+
+    def test_whatever_takes_no_room(self) -> None:
+        """A flood of anything that a terminal puts onto the character before is bounded, mark or not: the
+        vowels and finals of Hangul, spacing marks, marks of a newer Unicode."""
+        for code in range(0xA0, 0x110000):
+            if wcwidth(chr(code)) <= 0:
+                self.assertLessEqual(len(clean("a" + chr(code) * 20)), 1 + MAX_MARKS, hex(code))
 
     def test_marks_between_joiners(self) -> None:
         """Joiners between the marks do not start the count anew."""
