@@ -36,14 +36,16 @@ def key_of(name: str) -> str:
 
 
 class Gadget:
-    """A device of somebody: ``number`` tells it from others of the same name, ``key`` is its identity."""
+    """A device of somebody: ``number`` tells it from others of the same name, ``key`` is its identity: a text
+    that stands for one, or a real public key."""
 
-    def __init__(self, name: str, number: int = 1, key: str = "") -> None:
+    def __init__(self, name: str, number: int = 1, key: str | bytes = "") -> None:
         self.name = name
-        self.key = key or key_of(name)
+        self.key = key if isinstance(key, str) and key else key_of(name)
+        self.spki = key if isinstance(key, bytes) else self.key.encode()
         self._ed = sha256(f"ed {name} {number}".encode()).digest()
         self._curve = sha256(f"curve {name} {number}".encode()).digest()
-        self.device = Device(name, self.key.encode(), self._ed, self._curve, 1)
+        self.device = Device(name, self.spki, self._ed, self._curve, 1)
         self.id = self.device.id
         self.box = box_of(name, self.id)
 
@@ -76,10 +78,10 @@ class Gadget:
                 encode(
                     Devices(
                         self.name,
-                        self.key.encode(),
+                        self.spki,
                         version or (before.version + 1 if before else 1),
                         before.hash if before else NOTHING,
-                        tuple(Listed(g.id, identity_of(g.key.encode())) for g in gadgets),
+                        tuple(Listed(g.id, identity_of(g.spki)) for g in gadgets),
                         tuple(g.id for g in revoked),
                         1,
                     )
