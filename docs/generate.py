@@ -25,7 +25,19 @@ from encchat import errors, messages, wire
 from encchat.client.command import Command
 from encchat.client.commands import GROUPS
 from encchat.client.helping import KEYS
-from encchat.core import door, keeper, links, names, requests, rules, session
+from encchat.core import (
+    books,
+    devicekeys,
+    door,
+    keeper,
+    keeping,
+    links,
+    names,
+    requests,
+    rules,
+    session,
+)
+from encchat.core.sealed import formats, rosters
 from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position
 
 DOCS = Path(__file__).resolve().parent
@@ -167,11 +179,34 @@ def limits() -> Iterator[str]:
             ("name, and room name behind its sign", f"1 to {names.MAX_NAME} characters"),
             ("`send` and `topic`", f"{defaults.rate} a second, {defaults.burst} at once (`Limits`)"),
             (
-                "acts of moderation, `link` and `unlink`",
+                "acts of moderation, `link` and `unlink`, `create`, rosters, `publishkeys`",
                 f"{session.ACT_RATE} a second, {session.ACT_BURST} at once",
             ),
             ("roles, bans, mutes, invitations of a room", f"{rules.MAX_LISTED} each"),
             ("keys of a name", f"{door.MAX_KEYS}"),
+            (
+                "members, and admins among them, of a sealed room",
+                f"{formats.MAX_MEMBERS}, {formats.MAX_ADMINS}",
+            ),
+            (
+                "devices of a name that take part in sealed rooms",
+                f"{books.MAX_DEVICES}, whose certificates have {books.MAX_CERTIFICATES} bytes at most",
+            ),
+            ("one-time keys of a device", f"{keeping.MAX_ONE_TIME}"),
+            (
+                "claims of one name from one device",
+                f"one in {devicekeys.CLAIM_EVERY:g} s, {devicekeys.CLAIM_BURST} at once",
+            ),
+            (
+                "letters that wait for a device",
+                f"{keeping.MAX_LETTERS} and {keeping.MAX_MAIL} bytes, for "
+                f"{keeping.MAIL_LIFETIME // 86_400_000} days; nobody may have more there than stays free",
+            ),
+            (
+                "requests about keys and mail",
+                f"{session.KEY_RATE} a second, {session.KEY_BURST} at once; {devicekeys.PER_REQUEST} letters or "
+                f"claimed devices, and {session.REQUEST_BYTES} bytes, cost as much as one",
+            ),
             (
                 "a code of `link`",
                 f"{links.LIFETIME // 60_000} minutes, {links.TRIES} wrong ones",
@@ -201,7 +236,7 @@ def limits() -> Iterator[str]:
 
 def codes() -> Iterator[str]:
     """The codes of `refused` and `error`, from the errors that the core and the wire raise."""
-    spoken = [*_errors_in(errors), *_errors_in(wire)]
+    spoken = [*_errors_in(errors), *_errors_in(wire), *_errors_in(rosters)]
     for module in pkgutil.iter_modules(encchat.core.__path__, "encchat.core."):
         spoken += _errors_in(importlib.import_module(module.name))
     sentences: dict[str, list[str]] = {}

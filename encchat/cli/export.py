@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TypeAlias
 
+from encchat.core.names import is_open
 from encchat.logs.offline import Room
 from encchat.messages import Entry
 from encchat.text import clean, clean_line
@@ -43,7 +44,7 @@ time { opacity: .7; font-size: .8rem; margin-right: .6rem }
 
 def as_json(found: Rooms) -> Iterator[str]:
     """A JSON object a line for each entry: its fields by name, ``msgid`` in hexadecimal; ``body`` is text, or
-    ``body_base64`` where it is none."""
+    ``body_base64`` where it is none, as in sealed rooms."""
     for _, entries in found:
         for entry in entries:
             fields: dict[str, object] = {
@@ -56,8 +57,10 @@ def as_json(found: Rooms) -> Iterator[str]:
                 "msgid": entry.msgid.hex(),
             }
             try:
+                if not is_open(entry.room):
+                    raise ValueError("sealed, whatever its bytes look like")
                 fields["body"] = entry.body.decode()
-            except UnicodeDecodeError:
+            except ValueError:
                 fields["body_base64"] = b64encode(entry.body).decode()
             yield json.dumps(fields).replace("\x7f", "\\u007f")
 
@@ -103,6 +106,8 @@ def _sender(entry: Entry) -> str:
 
 
 def _body(entry: Entry) -> str:
+    if not is_open(entry.room):
+        return f"({len(entry.body)} bytes, sealed)" if entry.kind == "sealed" else f"({len(entry.body)} bytes)"
     return clean(entry.body.decode("utf-8", "replace"))
 
 
