@@ -46,6 +46,14 @@ def _linked(message: m.Linked, request: Request, me: str) -> Iterable[e.Event]:
     return (e.LinkCode(message.id, message.code, message.seconds, me),)
 
 
+def _ready(message: m.Ready, request: Request, me: str) -> Iterable[e.Event]:
+    return (e.FileReady(message.id, message.offset),)
+
+
+def _piece(message: m.Piece, request: Request, me: str) -> Iterable[e.Event]:
+    return (e.FilePiece(message.id, message.offset, message.size, message.data),)
+
+
 #: Each is called with the answer, the request that it answers, and the name that we have on the server.
 #:
 #: :raises PeerError: the answer is not about what was asked.
@@ -55,4 +63,6 @@ TOLD: dict[type[Struct], Callable[..., Iterable[e.Event]]] = {
     m.Profile: _profile,
     m.RoomProfile: _room_profile,
     m.Linked: _linked,
+    m.Ready: _ready,
+    m.Piece: _piece,
 }

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.client.files import Files
 from encchat.client.keeping import Keeper, Keeping
 from encchat.client.link import Link
 from encchat.client.outbox import Item
@@ -52,10 +53,12 @@ class Chat:
         self._clock = clock
         self._trust = trust
         self._keeper = keeper
-        self._keeping = Keeping(clock, keeper, self._warn)
-        self._token = token
-        self._milliseconds = milliseconds
+        self._keeping = Keeping(clock, keeper, self.warn)
+        self.new_msgid = token
+        self.milliseconds = milliseconds
         self.session = Session(hello, self._keeping.recall)
+        #: The files that are on their way.
+        self.files = Files(self, clock, keeper)
         self._console: Console | None = None
         self._link: Link | None = None
         self._accept_log = accept_log
@@ -73,10 +76,11 @@ class Chat:
         for item in left:
             self.session.send(item)
         self._keeping.tell()
-        return len(left)
+        return len(left) + self.files.resume()
 
     def stop(self) -> None:
         """Store what waits to be stored."""
+        self.files.stop()
         self._keeping.flush()
         self._stop_mark_timer()
 
@@ -97,8 +101,10 @@ class Chat:
 
         :raises StoreFailed: they cannot be kept, and were not sent.
         """
-        items = [Item(msgid or self._token(), room, kind, text.encode("utf-8", "replace")) for text in texts]
-        self._keeping.keep(items, self._milliseconds())
+        items = [
+            Item(msgid or self.new_msgid(), room, kind, text.encode("utf-8", "replace")) for text in texts
+        ]
+        self._keeping.keep(items, self.milliseconds())
         for item in items:
             self.session.send(item)
         self.flush()
@@ -112,7 +118,7 @@ class Chat:
 
     def act(self, build: Callable[[int, bytes], ActMessage]) -> int:
         """Do something to a room or a member of it; ``build`` gets the request's id and a msgid."""
-        return self.ask(lambda id: build(id, self._token()))
+        return self.ask(lambda id: build(id, self.new_msgid()))
 
     def reached(self, rooms: Iterable[str]) -> dict[str, m.Position]:
         """How far these rooms have been read."""
@@ -238,10 +244,10 @@ class Chat:
 
     def happened(self, events: Sequence[e.Event]) -> None:
         """What the server said, or became of the link."""
-        events = [self._noted(event) for event in events]
-        if self._console is not None:
+        events = [self._noted(event) for event in events if not self.files.notice(event)]
+        if self._console is not None and events:
             self._console.happened(events)
-        self._look()
+        self.look()
 
     def _noted(self, event: e.Event) -> e.Event:
         self._keeping.notice(event)
@@ -256,7 +262,8 @@ class Chat:
             return replace(event, new_log=self._keeping.met(event.log) or event.new_log)
         return event
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """See what somebody waits for."""
         watchers, self._watchers = self._watchers, []
         for condition, waiting in watchers:
             if waiting.called:  # whoever waited was cancelled
@@ -275,7 +282,8 @@ class Chat:
         if timer is not None and timer.active():
             timer.cancel()
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Tell what went wrong on our side."""
         if self._console is not None:
             self._console.warn(text)
 

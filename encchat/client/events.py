@@ -230,9 +230,71 @@ class IsTyping(Struct, frozen=True):
 
 
 class RequestFailed(Struct, frozen=True):
-    """A question was answered with an error."""
+    """A question was answered with an error; after ``wait`` seconds it may be asked again."""
 
     request: int
+    code: str
+    text: str
+    wait: float = 0.0
+
+
+class FileReady(Struct, frozen=True):
+    """The server has so many bytes of a file. For ``Chat.files`` alone, as ``FilePiece`` is."""
+
+    request: int
+    offset: int
+
+
+class FilePiece(Struct, frozen=True):
+    """The server gives a piece of a file of ``size`` bytes."""
+
+    request: int
+    offset: int
+    size: int
+    data: bytes
+
+
+class FileProgress(Struct, frozen=True):
+    """So much of a file has gone to the server (``up``), or come from it. ``transfer`` is its number."""
+
+    transfer: int
+    room: str
+    name: str
+    up: bool
+    done: int
+    size: int
+
+
+class FileGiven(Struct, frozen=True):
+    """The server has all of a file; its entry goes out as the message ``msgid``, which is acknowledged like
+    any other. ``hash`` is hexadecimal."""
+
+    transfer: int
+    room: str
+    name: str
+    size: int
+    hash: str
+    msgid: bytes
+
+
+class FileSaved(Struct, frozen=True):
+    """A file was received, and is at ``path``."""
+
+    transfer: int
+    room: str
+    name: str
+    size: int
+    hash: str
+    path: str
+
+
+class FileFailed(Struct, frozen=True):
+    """A file was not sent (``up``) or received, and why."""
+
+    transfer: int
+    room: str
+    name: str
+    up: bool
     code: str
     text: str
 
@@ -290,6 +352,12 @@ Event: TypeAlias = (
     | CameOrWent
     | IsTyping
     | RequestFailed
+    | FileReady
+    | FilePiece
+    | FileProgress
+    | FileGiven
+    | FileSaved
+    | FileFailed
     | ServerComplains
     | ServerCloses
     | Answered

@@ -15,9 +15,11 @@ MAX_QUESTIONS = 1000
 
 #: What somebody does to a room and its members.
 ACTS: tuple[type[Struct], ...] = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access)
+#: What carries files.
+FILES: tuple[type[Struct], ...] = (m.Upload, m.Chunk, m.Download)
 #: What is not asked again by itself after a connection was lost.
 QUESTIONS: frozenset[type[Struct]] = frozenset(
-    {m.Read, m.Search, m.Who, m.Rooms, m.Whois, m.About, m.Link, m.Unlink, *ACTS}
+    {m.Read, m.Search, m.Who, m.Rooms, m.Whois, m.About, m.Link, m.Unlink, *FILES, *ACTS}
 )
 #: Which message answers which request, if not an Error.
 ANSWERS: dict[type[Struct], type[Struct]] = {
@@ -34,11 +36,15 @@ ANSWERS: dict[type[Struct], type[Struct]] = {
     m.Mark: m.Done,
     m.Link: m.Linked,
     m.Unlink: m.Done,
+    m.Upload: m.Ready,
+    m.Chunk: m.Ready,
+    m.Download: m.Piece,
     **dict.fromkeys(ACTS, m.Sent),
 }
 
 ActMessage: TypeAlias = m.Invite | m.Kick | m.Ban | m.Unban | m.Mute | m.Unmute | m.Role | m.Access
-QuestionMessage: TypeAlias = m.About | m.Link | m.Unlink | ActMessage
+FileMessage: TypeAlias = m.Upload | m.Chunk | m.Download
+QuestionMessage: TypeAlias = m.About | m.Link | m.Unlink | FileMessage | ActMessage
 RequestMessage: TypeAlias = (
     m.Join
     | m.Part

@@ -368,7 +368,7 @@ class Session:
             return self._membership.gone(name)
         if kind is m.Mark:  # the next one says it anew
             return ()
-        return (e.RequestFailed(message.id, message.code, message.text),)
+        return (e.RequestFailed(message.id, message.code, message.text, message.wait / 1000),)
 
     _HANDLERS: ClassVar[dict[type[Struct], Callable[..., Iterable[e.Event]]]] = {
         m.Welcome: _welcome,

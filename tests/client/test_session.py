@@ -161,6 +161,8 @@ class OutOfPlace(SessionTestCase):
         m.Joined: m.Joined(7, LOBBY, m.Position(), m.Position(), ()),
         m.Done: m.Done(7),
         m.Sent: m.Sent(7, 1, 0),
+        m.Ready: m.Ready(7, 1),
+        m.Piece: m.Piece(7, 0, 1, b"x"),
         m.Page: m.Page(7, LOBBY, m.Position(), (), False),
         m.Found: m.Found(7, LOBBY, (), 1, False),
         m.Entry: m.Entry("+other", 1, 0, "bob", "", "text", bytes(16), b""),

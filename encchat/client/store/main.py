@@ -19,6 +19,7 @@ from encchat.client.store.database import Database, KeyGone, StoreUnusable, reas
 from encchat.client.store.history import Archive
 from encchat.client.store.key import Keyring, take_key
 from encchat.client.store.salvage import salvage
+from encchat.client.store.uploads import Uploads
 from encchat.client.store.vault import Unreadable, Vault
 from encchat.messages import Position
 
@@ -50,6 +51,8 @@ class Store:
         self.path = database.path
         #: The entries that were seen.
         self.archive = archive
+        #: Files that are on their way.
+        self.uploads = Uploads(database, vault)
         self._notices = list(notices)
         self._database = database
         self._vault = vault
@@ -157,6 +160,7 @@ class Store:
         if self._database.read("SELECT 1 FROM outbox WHERE lane = ? LIMIT 1", (orphan,)):
             with self._database.change() as database:
                 database.execute("UPDATE outbox SET lane = ? WHERE lane = ?", (lane, orphan))
+        self.uploads.adopt(lane, orphan)
 
     # ---------------------------------------------------------------------------------- positions
 

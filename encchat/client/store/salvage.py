@@ -29,6 +29,7 @@ _SEALED = {
     "outbox": "lane, endpoint, msgid, sealed, created",
     "positions": "tag, server, seq, chain",
     "ignored": "tag, sealed",
+    "uploads": "msgid, lane, endpoint, sealed, created",
 }
 
 
