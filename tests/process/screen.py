@@ -40,6 +40,11 @@ class Screen(Child):
         return "\n".join(self.lines).rstrip("\n")
 
     @property
+    def title(self) -> str:
+        """The title of the window, if the program set one."""
+        return str(self._screen.title)
+
+    @property
     def scrollback(self) -> str:
         """What was scrolled off the top, and then the screen."""
         gone = ["".join(line[x].data for x in range(self._screen.columns)).rstrip() for line in self._history]
