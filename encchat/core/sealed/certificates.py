@@ -1,7 +1,7 @@
 """Making and checking what is signed about devices: certificates, device lists, one-time keys.
 
-``check_…`` trusts nothing but the two signatures and the names; whether the identity behind them is the right one
-is for ``contacts``.
+``check_…`` trusts nothing but the two signatures and the names; whether the identity behind them is the
+right one is for ``contacts``.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ class CannotChange(RefusedError):
 
 class Change(msgspec.Struct, frozen=True):
     """What is to become of a room: ``create`` makes it, with ``add`` as its other members. ``add`` puts
-    names in, ``remove`` out, ``promote`` and ``demote`` make and unmake admins, ``renew`` takes the identity that
-    we accept now for a member, ``policy`` says who may add somebody; ``leave`` is one's own farewell."""
+    names in, ``remove`` out, ``promote`` and ``demote`` make and unmake admins, ``renew`` takes the identity
+    that we accept now for a member, ``policy`` says who may add somebody; ``leave`` is one's own
+    farewell."""
 
     create: bool = False
     add: tuple[str, ...] = ()
@@ -99,8 +100,8 @@ def next_roster(
 
 
 def signed_roster(roster: Roster, own: Own, identity: bytes, devices: bytes) -> bytes:
-    """The body of the entry that carries a roster. ``identity`` is ours as the roster means it; if another one
-    certified this device, ``devices``, our signed list, goes with it."""
+    """The body of the entry that carries a roster. ``identity`` is ours as the roster means it; if another
+    one certified this device, ``devices``, our signed list, goes with it."""
     data, certificate = encode(roster), own.certificate
     listing = b"" if certificate.identity == identity else devices
     return encode(SignedRoster(ALG_ROOM, data, sign(own.account, data), certificate.raw, listing))

@@ -1,9 +1,9 @@
 """Whom we know, by which identity, and with which devices: the pins of this device.
 
-Nothing here rests on the server's word. A device counts while the newest list that we saw, signed by the identity
-of its owner, names it, and its own certificate holds. A list older than one that we saw, or another one of the
-same version, is refused. An identity is the one that was met first, or one that the authority vouches for; another
-one that claims the name is kept aside, and blocks sending, until a person accepts it.
+Nothing here rests on the server's word. A device counts while the newest list that we saw, signed by the
+identity of its owner, names it, and its own certificate holds. A list older than one that we saw, or another
+one of the same version, is refused. An identity is the one that was met first, or one that the authority
+vouches for; another one that claims the name is kept aside, and blocks sending, until a person accepts it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from encchat.core.sealed.keeper import Keeper
 from encchat.errors import EncchatError, PeerError, RefusedError
 
 #: ``vouches(name, spki, chain)`` returns if an authority says that the X.509 certificates ``chain`` (DER, the
-#: first one's key is ``spki``) give ``name``: chain, validity, CRL, EKU and URI SAN; else raises EncchatError.
+#: first one's key is ``spki``) give ``name``: chain, validity, CRL, EKU and URI SAN; else raises
+#: EncchatError.
 Vouches: TypeAlias = Callable[[str, bytes, tuple[bytes, ...]], None]
 
 #: After this many milliseconds a device list is asked for again before something is sent.
@@ -46,7 +47,8 @@ class NobodyOffered(RefusedError):
 
 
 class Peer(msgspec.Struct):
-    """What we know of one name. ``identity`` is the pinned one; ``offered`` another one that claims the name."""
+    """What we know of one name. ``identity`` is the pinned one; ``offered`` another one that claims the
+    name."""
 
     name: str
     identity: bytes = b""
@@ -283,18 +285,23 @@ class Contacts:
             self._turn.tell(fx.IdentityChanged(name, before, now, "a roster names it"))
 
     def verify(self, name: str, identity: bytes) -> bool:
-        """A person compared the identity of ``name``; whether it is still the pinned one."""
+        """A person compared this identity of ``name``. Whether it is the pinned one, or the one that claims
+        the name and is now accepted."""
         peer = self.peer(name)
-        if not identity or peer.identity != identity:
+        if not identity or identity not in (peer.identity, peer.offered):
             return False
-        self._keep(msgspec.structs.replace(peer, trust=fx.VERIFIED, offered=b""))
+        if identity == peer.identity:
+            self._keep(msgspec.structs.replace(peer, trust=fx.VERIFIED, offered=b""))
+        else:
+            self.accept(name)
+            self._keep(msgspec.structs.replace(self.peer(name), trust=fx.VERIFIED))
         self._turn.tell(fx.Verified(name, fingerprint_of(identity)))
         return True
 
-    def restore(self, peer: Peer) -> None:
+    def restore(self, name: str, identity: bytes, trust: str) -> None:
         """Take a pin from a backup, if the name was not met yet."""
-        if not self.peer(peer.name).identity:
-            self._keep(peer)
+        if not self.peer(name).identity and trust in (fx.VERIFIED, fx.VOUCHED, fx.PINNED):
+            self._keep(Peer(name, identity, trust))
 
     def all(self) -> Iterable[Peer]:
         """Everybody who was met, in the order of their names."""

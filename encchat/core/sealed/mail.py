@@ -4,8 +4,9 @@ Who wrote a letter is known from one thing alone: whose curve25519 key made the 
 that device names it. What the server says about a letter only tells where to look. Both ends that are
 named inside must be the ones it was between, and a mid counts once for each device.
 
-Where there is no session yet, letters wait (in memory: what they carry can be asked for again) until a one-time key was
-claimed. A session that cannot be read any more is replaced by a fresh one, at most once an hour for each device.
+Where there is no session yet, letters wait (in memory: what they carry can be asked for again) until a
+one-time key was claimed. A session that cannot be read any more is replaced by a fresh one, at most once an
+hour for each device.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """This device: its keys, its certificate, its place in the device list, its one-time keys on the server.
 
 A device is made once and never leaves the machine. At every connection it publishes its certificate, which
-binds the connection to it; if its own identity may sign the list of its name (it made the list, or the authority
-vouches for it), it puts itself in. Else it waits until another machine of that name does.
+binds the connection to it; if its own identity may sign the list of its name (it made the list, or the
+authority vouches for it), it puts itself in. Else it waits until another machine of that name does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A sealed message: what is inside of the ciphertext, what is outside, and how its length is hidden.
 
 The plaintext that Megolm encrypts is the payload's length (u32, big-endian), its MessagePack, and zeros up to
-one of a few sizes: so the server learns a class of length and nothing finer. Outside are the session's id, the
-ciphertext and a SHA-256 commitment to that whole plaintext: one ciphertext cannot be opened in two ways. The
-salt inside keeps the commitment from telling short messages apart.
+one of a few sizes: so the server learns a class of length and nothing finer. Outside are the session's id,
+the ciphertext and a SHA-256 commitment to that whole plaintext: one ciphertext cannot be opened in two ways.
+The salt inside keeps the commitment from telling short messages apart.
 """
 
 from __future__ import annotations

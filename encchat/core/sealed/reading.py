@@ -1,8 +1,8 @@
 """Reading a sealed room: each entry is opened, or waits for its key, or is shown as what failed.
 
-Nothing is believed of an entry but its place. The key says whose session it is; log entry, key and payload must
-name the same room, sender and device; the payload must be of the roster that counts at that seq, and must
-have seen the same log as we did up to where it says.
+Nothing is believed of an entry but its place. The key says whose session it is; log entry, key and payload
+must name the same room, sender and device; the payload must be of the roster that counts at that seq, and
+must have seen the same log as we did up to where it says.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from encchat.core.sealed.mail import LetterRefused, Mail
 from encchat.core.sealed.own import Own
 from encchat.core.sealed.ratchets import PICKLE_KEY, GroupSession, InboundGroupSession
 
-#: Sessions that are kept open; sessions of one device that are stored; milliseconds between two answers to the
-#: same request.
+#: Sessions that are kept open; sessions of one device that are stored; milliseconds between two answers to
+#: the same request.
 MAX_OPEN = 512
 MAX_OF_DEVICE = 20_000
 ANSWER_PAUSE = 30 * 1000
@@ -32,9 +32,9 @@ BACKUP = "backup"
 
 
 class KeyState(msgspec.Struct):
-    """One session: whose, of which room, and how we came by it. ``identity`` is its owner's when the key came.
-    ``given``: of our own session, the devices that have it; of another's, those of our name. ``key`` is
-    our own session's, to be given again."""
+    """One session: whose, of which room, and how we came by it. ``identity`` is its owner's when the key
+    came. ``given``: of our own session, the devices that have it; of another's, those of our name. ``key``
+    is our own session's, to be given again."""
 
     room: str
     room_id: bytes
@@ -132,8 +132,8 @@ class RoomKeys:
         self.take_unproved(letter, sender.device.id)
         return letter.device, letter.session
 
-    def take_unproved(self, letter: ForwardedKey, vouched_by: str) -> None:
-        """Keep a key that ``vouched_by`` had, unless we have one that is at least as good.
+    def take_unproved(self, letter: ForwardedKey, vouched_by: str) -> bool:
+        """Keep a key that ``vouched_by`` had, unless we have one that is at least as good: False then.
 
         :raises PeerError: the key does not hold.
         """
@@ -144,13 +144,14 @@ class RoomKeys:
         if old is not None and (
             not old.vouched_by or self.use(old).first_known_index <= session.first_known_index
         ):
-            return
+            return False
         identity = self._contacts.peer(letter.owner).identity
         state = KeyState(
             letter.room, letter.room_id, letter.owner, letter.device, identity, letter.session, ""
         )
         state.vouched_by = vouched_by
         self._keep(state, session)
+        return True
 
     # ------------------------------------------------------------------------------------ answering
 

@@ -1,9 +1,10 @@
 """Who is in a sealed room, and how far we have read it: the chain of signed rosters, and the log's own chain.
 
-A roster counts when it follows the last one by the rule in ``rosters``, and a device of its maker signed it whose
-identity is the maker's for us. One that follows but whose signer we cannot be sure of (another identity, a revoked
-device) is set aside; it counts when a later one that we are sure of follows it. What counts or not, the seq of the
-last roster entry is what our own messages must name: else they would be refused for ever.
+A roster counts when it follows the last one by the rule in ``rosters``, and a device of its maker signed it
+whose identity is the maker's for us. One that follows but whose signer we cannot be sure of (another
+identity, a revoked device) is set aside; it counts when a later one that we are sure of follows it. What
+counts or not, the seq of the last roster entry is what our own messages must name: else they would be
+refused for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from encchat.core.sealed.contacts import Contacts
 from encchat.core.sealed.formats import Certificate, Roster, RosterEntry
 from encchat.core.sealed.keeper import Keeper
 from encchat.core.sealed.ratchets import check_device_signature
-from encchat.core.sealed.rosters import RosterRefused, added, check_genesis, check_successor, removed
+from encchat.core.sealed.rosters import (
+    GENESIS_EPOCH,
+    RosterRefused,
+    added,
+    check_genesis,
+    check_successor,
+    removed,
+)
 from encchat.errors import EncchatError, PeerError
 from encchat.messages import GENESIS
 
@@ -60,6 +68,14 @@ class Block(msgspec.Struct):
     """The chain after each of some consecutive entries."""
 
     chains: list[bytes]
+
+
+class Anchor(msgspec.Struct):
+    """What a backup knows of a room: its id, and the hash of the roster of one epoch."""
+
+    room_id: bytes
+    epoch: int
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +160,11 @@ class Rooms:
         self._keeper.put("place", room, place)
         return place.n
 
+    def anchor(self, room: str, anchor: Anchor) -> None:
+        """Take from a backup which room has this name, unless it was read already."""
+        if not self.state(room).roster:
+            self._keeper.put("anchor", room, anchor)
+
     def fork(self, room: str) -> None:
         """The server showed somebody another history."""
         state = self.state(room)
@@ -162,13 +183,14 @@ class Rooms:
             if entry.roster.room != room or entry.roster.by != sender:
                 raise RosterRefused(room=room, reason="it is for another room, or of somebody else")
             self._check_signatures(entry)
+            self._check_anchor(state, entry)
             pending = [parse_roster(raw) for raw in state.aside] if state.aside else []
             chain = self._chain(state, pending, entry)
         except EncchatError as error:
             self._turn.tell(fx.RosterRejected(room, seq, time, sender, str(error)))
             return
         doubt = self._doubt(self._before(state, chain), entry)
-        if doubt:
+        if doubt and not self._is_anchored(entry):
             if len(state.aside) < MAX_ASIDE:
                 state.aside = [each.raw for each in chain]
             self._turn.tell(fx.RosterRejected(room, seq, time, sender, doubt))
@@ -222,6 +244,18 @@ class Rooms:
         certificate = entry.certificate
         check_certificate(certificate, entry.roster.by)
         check_device_signature(certificate.device.ed, entry.signed.roster, entry.signed.by_device, "roster")
+
+    def _check_anchor(self, state: RoomState, entry: RosterEntry) -> None:
+        anchor = self._keeper.get("anchor", state.name, Anchor)
+        if anchor is None:
+            return
+        first = entry.roster.epoch == GENESIS_EPOCH and entry.room_id != anchor.room_id
+        if first or (entry.roster.epoch == anchor.epoch and entry.hash != anchor.hash):
+            raise RosterRefused(room=state.name, reason="it is not the room that the backup knows")
+
+    def _is_anchored(self, entry: RosterEntry) -> bool:
+        anchor = self._keeper.get("anchor", entry.roster.room, Anchor)
+        return anchor is not None and anchor.hash == entry.hash
 
     def _doubt(self, before: Roster | None, entry: RosterEntry) -> str:
         """Why we cannot be sure that the maker of a roster is who it says; empty if we are."""

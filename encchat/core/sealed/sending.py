@@ -1,9 +1,11 @@
-"""Sending to a sealed room: what a person said waits here until it is in the log, sealed for those who are in.
+"""Sending to a sealed room: what a person said waits here until it is in the log, sealed for those who are
+in.
 
-Recipients are the devices of the roster's members by their own signed lists; the server can leave one out, and never
-add one. A session is made anew for every change of roster or devices, after 100 messages or a day, and after every
-start, as none is ever restored. What was sealed is stored before it is sent, so that the same bytes go
-again after a lost connection; only if the server refuses them for a newer roster is the message sealed anew.
+Recipients are the devices of the roster's members by their own signed lists; the server can leave one out,
+and never add one. A session is made anew for every change of roster or devices, after 100 messages or a day,
+and after every start, as none is ever restored. What was sealed is stored before it is sent, so that the
+same bytes go again after a lost connection; only if the server refuses them for a newer roster is the
+message sealed anew.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class TooManyWaiting(UsageError):
 
 
 class Outgoing(msgspec.Struct):
-    """A message (``kind`` and so on) or ``change`` that is on its way; ``sealed`` once its bytes are final."""
+    """A message (``kind`` and so on) or ``change`` that is on its way; ``sealed`` once its bytes are
+    final."""
 
     room: str
     msgid: bytes

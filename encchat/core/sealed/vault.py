@@ -1,55 +1,47 @@
 """The way in: one vault holds all that one device of one name knows about sealed rooms.
 
-Every method takes what came in, and the time in milliseconds since 1970 (UTC), and returns an ``Outcome``: what to
-ask of the server and what to show, in order, after the state behind it has been written to the store. If the
-store fails, the method raises ``StorageError`` and nothing gets out; the next call writes it again.
+Every method takes what came in, and the time in milliseconds since 1970 (UTC), and returns an ``Outcome``:
+what to ask of the server and what to show, in order, after the state behind it was written to the store. If
+the store fails, the method raises ``StorageError`` and nothing gets out; the next call writes it again.
 
 The order of calls::
 
     vault = Vault(store, key, "alice", identity, entropy, now)   # once a process
-    vault.connected(now)             # at every Welcome; asks for our own devices and publishes ours
+    vault.connected(now)             # at every Welcome: asks for our own devices, then publishes ours
     vault.devices / no_devices       # the answers to AskDevices
     vault.published / not_published  # the answers to Publish
     vault.claimed                    # the answers to Claim
     vault.mail                       # every Mail that is pushed
-    vault.entry                      # every Entry of a sealed room, from seq 1, in order, once its chain holds
-    vault.send / change              # what a person wants; then, for each Append or Create that came of it:
-    vault.appended / refused         #   Sent, or Error with its code
+    vault.entry                      # every Entry of a sealed room, once its chain holds
+    vault.send / change              # what a person wants; then for each Append or Create that comes of it
+    vault.appended / refused         # its Sent, or the code of its Error
     vault.tick                       # every five seconds or so
     vault.disconnected(now)          # the connection is gone; what was not answered is asked again later
 
-Actions of one outcome are sent in their order. Entries of sealed rooms are read from the very first one, as who is in
-a room is known from its rosters alone: join a room with the position that ``position`` gives.
+The actions of one outcome are sent in their order. Entries of a sealed room are read from the very first
+one, in order, as who is in a room is known from its rosters alone: join it after ``position``.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
-from encchat.core.names import BadName, parse_name
 from encchat.core.sealed import effects as fx
-from encchat.core.sealed import letters
+from encchat.core.sealed.backup import BackupUnreadable, Contents, KeptKey, KeptPin, KeptRoom
 from encchat.core.sealed.changes import Change
-from encchat.core.sealed.contacts import Contacts, Vouches
-from encchat.core.sealed.effects import Outcome, Turn
+from encchat.core.sealed.desk import Desk, key_of
+from encchat.core.sealed.effects import Outcome
 from encchat.core.sealed.formats import Certificate, Roster, fingerprint_of
-from encchat.core.sealed.identities import IdentityKey
-from encchat.core.sealed.keeper import Keeper, VaultStore
-from encchat.core.sealed.letters import Content
-from encchat.core.sealed.mail import Mail
 from encchat.core.sealed.naming import BadFormat, check_room
-from encchat.core.sealed.own import Own
+from encchat.core.sealed.numbers import SafetyNumber, safety_number
 from encchat.core.sealed.payload import MAX_SAID, TooLong
-from encchat.core.sealed.reading import Reading
-from encchat.core.sealed.roomkeys import RoomKeys
-from encchat.core.sealed.rooms import Rooms
-from encchat.core.sealed.sending import Outgoing, Sending
+from encchat.core.sealed.ratchets import BadCrypto
+from encchat.core.sealed.roomkeys import BACKUP
+from encchat.core.sealed.rooms import Anchor
+from encchat.core.sealed.sas import NothingToCompare
+from encchat.core.sealed.sending import Outgoing
 from encchat.errors import PeerError, UsageError
 from encchat.messages import Entry, Position
-
-#: Letters that wait until their senders' devices are known.
-MAX_QUEUED = 1000
 
 
 class NotSealed(UsageError):
@@ -58,43 +50,8 @@ class NotSealed(UsageError):
     code = "not-sealed"
 
 
-class Vault:
-    """One device of ``user`` (the name's key).
-
-    ``store`` keeps the records, encrypted under ``key`` (32 bytes). ``identity`` is the transport identity of
-    this machine. ``entropy(n)`` gives n random bytes. ``vouches`` (see ``contacts.Vouches``) is given where an
-    authority decides who has a name; else identities are pinned.
-
-    :raises StateUnreadable: the store holds a device that cannot be read.
-    """
-
-    def __init__(
-        self,
-        store: VaultStore,
-        key: bytes,
-        user: str,
-        identity: IdentityKey,
-        entropy: Callable[[int], bytes],
-        now: int,
-        vouches: Vouches | None = None,
-    ) -> None:
-        self._turn = Turn(now)
-        self._acknowledge = 0
-        self.user = user
-        self._keeper = Keeper(store, key, entropy)
-        self.contacts = Contacts(self._keeper, self._turn, user, vouches)
-        self._own = Own(self._keeper, self._turn, self.contacts, user, identity)
-        self._mail = Mail(self._keeper, self._turn, self._own, self.contacts, entropy)
-        self._keys = RoomKeys(self._keeper, self._turn, self._own, self.contacts, self._mail)
-        self._rooms = Rooms(self._keeper, self._turn, self.contacts, user)
-        self._reading = Reading(
-            self._keeper, self._turn, self._own, self.contacts, self._mail, self._keys, self._rooms
-        )
-        self._sending = Sending(
-            self._keeper, self._turn, self._own, self.contacts, self._keys, self._rooms, entropy
-        )
-        self._letters: deque[tuple[int, str, str, bytes]] = deque()
-        self._keeper.flush()
+class Vault(Desk):
+    """One device of one name; see ``Desk`` for what it is made of."""
 
     # ------------------------------------------------------------------------------- what is known
 
@@ -123,7 +80,8 @@ class Vault:
         return self._rooms.names()
 
     def trust(self, name: str) -> str:
-        """How sure the identity of ``name`` is: ``verified``, ``vouched``, ``pinned``, ``changed``, ``unknown``."""
+        """How sure the identity of ``name`` is: ``verified``, ``vouched``, ``pinned``, ``changed``
+        or ``unknown``."""
         return self.contacts.trust(name)
 
     def room_trust(self, room: str) -> str:
@@ -149,130 +107,6 @@ class Vault:
         """The devices of ``name`` that messages are encrypted for, as far as known."""
         return self.contacts.devices(name)
 
-    # ---------------------------------------------------------------------------------- connection
-
-    def connected(self, now: int) -> Outcome:
-        """The server admitted us."""
-        self._begin(now)
-        self._letters.clear()
-        self.contacts.disconnected()
-        self._mail.disconnected()
-        self._sending.reset(connected=True)
-        self._own.connected()
-        self._mail.connected()
-        return self._end()
-
-    def disconnected(self, now: int) -> Outcome:
-        """The connection is gone. Letters that were not acknowledged come again."""
-        self._begin(now)
-        self._letters.clear()
-        self.contacts.disconnected()
-        self._mail.disconnected()
-        self._sending.reset(connected=False)
-        return self._end()
-
-    def tick(self, now: int) -> Outcome:
-        """Time passes: ask for missing keys, replace keys that are due."""
-        self._begin(now)
-        if self._sending.connected:
-            self._reading.ask_for_keys()
-            self._own.replenish()
-        return self._end()
-
-    # -------------------------------------------------------------------------------------- answers
-
-    def devices(self, name: str, devices: bytes, certificates: Iterable[bytes], now: int) -> Outcome:
-        """The server gave out this device list (empty: it has none) and these certificates for ``name``."""
-        self._begin(now)
-        name = _key(name)
-        unlisted: list[Certificate] = []
-        try:
-            unlisted = self.contacts.answer(name, devices, certificates)
-        except PeerError as error:
-            self._turn.tell(fx.KeysRejected(name, "", str(error)))
-        if name == self.user:
-            self._own.introduce(unlisted)
-        self._deliver()
-        return self._end()
-
-    def no_devices(self, name: str, now: int) -> Outcome:
-        """The server has no devices of ``name``, or does not answer."""
-        self._begin(now)
-        name = _key(name)
-        self.contacts.nothing_of(name)
-        if name == self.user:
-            self._own.introduce([])
-        self._deliver()
-        return self._end()
-
-    def hint_devices(self, name: str, now: int) -> Outcome:
-        """Somebody says that the devices of ``name`` changed: they are asked for before the next message."""
-        self._begin(now)
-        self.contacts.outdate(_key(name))
-        return self._end()
-
-    def published(self, one_time: int, now: int) -> Outcome:
-        """The server took what was published; it now has ``one_time`` keys of this device."""
-        self._begin(now)
-        self._own.published(one_time)
-        return self._end()
-
-    def not_published(self, now: int) -> Outcome:
-        """The server did not take it."""
-        self._begin(now)
-        self._own.not_published()
-        return self._end()
-
-    def claimed(self, name: str, devices: Sequence[str], keys: Sequence[bytes], now: int) -> Outcome:
-        """The server handed out these one-time keys: one for each device, empty where there is none. After an
-        error, give no keys."""
-        self._begin(now)
-        padded = [*keys, *([b""] * len(devices))][: len(devices)]
-        self._mail.claimed(_key(name), devices, padded)
-        return self._end()
-
-    # ----------------------------------------------------------------------------------------- mail
-
-    def mail(self, letters: Iterable[tuple[int, str, str, bytes]], now: int) -> Outcome:
-        """Letters, as (seq, sender, device, body), in order. What is done with is acknowledged; the others
-        wait until their senders' devices are known."""
-        self._begin(now)
-        for seq, sender, device, body in letters:
-            if len(self._letters) < MAX_QUEUED and (not self._letters or seq > self._letters[-1][0]):
-                self._letters.append((seq, _key(sender), device, body))
-        self._deliver()
-        return self._end()
-
-    def _deliver(self) -> None:
-        done = 0
-        while self._letters:
-            seq, sender, device, body = self._letters[0]
-            certificate = self.contacts.certificate(sender, device)
-            if certificate is None and not self.contacts.was_asked_since(sender, self._turn.now - 60_000):
-                self.contacts.ask(sender)
-                break
-            self._letters.popleft()
-            done = seq
-            try:
-                if certificate is None:
-                    raise BadFormat(what="letter", reason="its sender has no such device")
-                self._handle(certificate, self._mail.open(certificate, body))
-            except PeerError as error:
-                self._turn.tell(fx.MailRejected(sender, device, str(error)))
-        if done:
-            self._acknowledge = done
-
-    def _handle(self, sender: Certificate, content: Content) -> None:
-        match content:
-            case letters.RoomKeyLetter():
-                self._reading.retry(*self._keys.receive(sender, content))
-            case letters.ForwardedKey():
-                self._reading.retry(*self._keys.receive_forwarded(sender, content))
-            case letters.KeyRequest():
-                self._keys.answer(sender, content)
-            case letters.Fresh():
-                pass
-
     # ---------------------------------------------------------------------------------------- rooms
 
     def entry(self, entry: Entry, chain: bytes, now: int) -> Outcome:
@@ -290,13 +124,13 @@ class Vault:
         self._begin(now)
         for entry, chain in entries:
             self._reading.read(entry, chain)
-            if _key(entry.sender) == self.user:
+            if key_of(entry.sender) == self.user:
                 self._sending.appended(entry.msgid, entry.seq)
         return self._end()
 
     def send(self, room: str, msgid: bytes, kind: str, body: bytes, now: int, *, target: int = 0) -> Outcome:
-        """Say something: ``kind``, ``body`` and ``target`` as in an open room, and ``topic``. It is kept until it
-        is in the log: ``SendDone`` or ``SendFailed`` tells.
+        """Say something: ``kind``, ``body`` and ``target`` as in an open room, and ``topic``. It is kept
+        until it is in the log: ``SendDone`` or ``SendFailed`` tells.
 
         :raises NotSealed: the room is open.
         :raises TooLong: the body is too large.
@@ -340,9 +174,8 @@ class Vault:
         :raises NobodyOffered: none does.
         """
         self._begin(now)
-        self.contacts.accept(_key(name))
-        for room in self._rooms.names():
-            self._rooms.reconsider(room)
+        self.contacts.accept(key_of(name))
+        self._reconsider()
         return self._end()
 
     def accept_device(self, device: str, now: int) -> Outcome:
@@ -373,35 +206,114 @@ class Vault:
         self._own.renew()
         return self._end()
 
-    # ---------------------------------------------------------------------------------------- turns
+    # ------------------------------------------------------------------------------------ comparing
 
-    def _begin(self, now: int) -> None:
-        self._turn.now = now
-        self._acknowledge = 0
+    def safety_number(self, name: str) -> SafetyNumber:
+        """The 60 digits that ``name`` must see, too: of the identity that claims the name now, if it changed.
 
-    def _end(self) -> Outcome:
-        self._sending.pump()
-        self._mail.settle()
-        if self._acknowledge:
-            self._turn.do(fx.AckMail(self._acknowledge))
-        self._keeper.flush()
-        actions = sorted(self._turn.actions, key=_is_entry)  # keys go before what they open
-        outcome = Outcome(tuple(actions), tuple(self._turn.events))
-        self._turn.actions.clear()
-        self._turn.events.clear()
-        return outcome
+        :raises NothingToCompare: ``name`` was not met yet; ask for its devices first (``ask_devices``).
+        """
+        name = key_of(name)
+        peer, own = self.contacts.peer(name), self.contacts.peer(self.user).identity
+        identity = peer.offered or peer.identity
+        if not identity:
+            raise NothingToCompare(reason=f"{name} has not been in a sealed room yet")
+        return SafetyNumber(name, identity, safety_number(self.user, own, name, identity))
 
+    def ask_devices(self, name: str, now: int) -> Outcome:
+        """Ask for the devices of ``name``, whatever is known."""
+        self._begin(now)
+        self.contacts.ask(key_of(name))
+        return self._end()
 
-def _is_entry(action: fx.Action) -> bool:
-    return isinstance(action, fx.Append | fx.Create)
+    def verify(self, number: SafetyNumber, now: int) -> Outcome:
+        """A person compared this number and found it the same: its identity is verified, and accepted.
 
+        :raises NothingToCompare: the identity has changed since.
+        """
+        self._begin(now)
+        if not self.contacts.verify(number.name, number.identity):
+            raise NothingToCompare(reason=f"the identity of {number.name} has changed meanwhile")
+        self._reconsider()
+        return self._end()
 
-def _key(name: str) -> str:
-    """A name that the server told, in the form in which names are compared; empty if it is none."""
-    try:
-        return parse_name(name).key
-    except BadName:
-        return ""
+    def start_sas(self, name: str, device: str, now: int) -> tuple[bytes, Outcome]:
+        """Ask the person at this device to compare emoji. Returns the transaction, too.
+
+        :raises NothingToCompare: there is no such device.
+        """
+        self._begin(now)
+        transaction = self._comparing.start(key_of(name), device)
+        return transaction, self._end()
+
+    def accept_sas(self, transaction: bytes, now: int) -> Outcome:
+        """Agree to compare emoji.
+
+        :raises NothingToCompare: nobody asked, or it is too late.
+        """
+        self._begin(now)
+        self._comparing.accept(transaction)
+        return self._end()
+
+    def confirm_sas(self, transaction: bytes, now: int) -> Outcome:
+        """The emoji are the same on both sides. ``Verified`` follows when the other one says so, too.
+
+        :raises NothingToCompare: there are none to compare.
+        """
+        self._begin(now)
+        self._comparing.confirm(transaction)
+        return self._end()
+
+    def cancel_sas(self, transaction: bytes, now: int) -> Outcome:
+        """The emoji differ, or it is not wanted."""
+        self._begin(now)
+        self._comparing.cancel(transaction)
+        return self._end()
+
+    # --------------------------------------------------------------------------------------- backup
+
+    def contents(self, now: int) -> Contents:
+        """What a backup holds; ``backup.seal`` makes the file of it."""
+        keys = []
+        for state in self._keys.all():
+            try:
+                keys.append(KeptKey(self._keys.exported(state), state.vouched_by))
+            except BadCrypto:
+                continue  # of another version: it cannot be read here either
+        pins = (KeptPin(p.name, p.identity, p.trust) for p in self.contacts.all() if p.identity)
+        rooms = []
+        for name in self._rooms.names():
+            epoch = self._rooms.epoch(name)
+            if epoch is not None:
+                rooms.append(KeptRoom(name, epoch.room_id, epoch.roster.epoch, epoch.hash))
+        return Contents(self.user, now, tuple(keys), tuple(pins), tuple(rooms))
+
+    def restore(self, contents: Contents, now: int) -> tuple[int, Outcome]:
+        """Take what ``backup.open_`` read: keys that we do not have, pins of who was not met, rooms that were
+        not read. Returns how many keys were taken, too. What waits for one of them is opened.
+
+        :raises BackupUnreadable: it is of another name.
+        """
+        self._begin(now)
+        if contents.user != self.user:
+            raise BackupUnreadable(reason=f"it is of {contents.user}")
+        for pin in contents.pins:
+            self.contacts.restore(pin.name, pin.identity, pin.trust)
+        for room in contents.rooms:
+            self._rooms.anchor(room.room, Anchor(room.room_id, room.epoch, room.hash))
+        taken = 0
+        for kept in contents.keys:
+            try:
+                if self._keys.take_unproved(kept.key, BACKUP):
+                    taken += 1
+                    self._reading.retry(kept.key.device, kept.key.session)
+            except PeerError:
+                continue
+        return taken, self._end()
+
+    def _reconsider(self) -> None:
+        for room in self._rooms.names():
+            self._rooms.reconsider(room)
 
 
 def _check_sealed(room: str) -> None:

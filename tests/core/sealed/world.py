@@ -225,7 +225,7 @@ class Person:
         self.rooms.add(room)
         at = self.vault.position(room)
         for entry in self.server.log_of(self, room)[at.seq :]:
-            at = advance(at, encode(entry))
+            at = advance(at, [encode(entry)])
             self.do(self.vault.entry(entry, at.chain, self.server.now))
 
     def sync(self) -> None:
