@@ -204,12 +204,12 @@ def limits() -> Iterator[str]:
             ),
             (
                 "requests about keys and mail",
-                f"{session.KEY_RATE} a second, {session.KEY_BURST} at once; {devicekeys.PER_REQUEST} letters or "
-                f"claimed devices, and {session.REQUEST_BYTES} bytes, cost as much as one",
+                f"{session.KEY_RATE} a second, {session.KEY_BURST} at once; {devicekeys.PER_REQUEST} letters "
+                f"or claimed devices, and {session.REQUEST_BYTES} bytes, cost as much as one",
             ),
             (
                 "a code of `link`",
-                f"{links.LIFETIME // 60_000} minutes, {links.TRIES} wrong ones",
+                f"{links.LIFETIME // 60_000} minutes",
             ),
             (
                 "bytes of files, both ways",

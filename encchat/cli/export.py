@@ -107,7 +107,8 @@ def _sender(entry: Entry) -> str:
 
 def _body(entry: Entry) -> str:
     if not is_open(entry.room):
-        return f"({len(entry.body)} bytes, sealed)" if entry.kind == "sealed" else f"({len(entry.body)} bytes)"
+        what = ", sealed" if entry.kind == "sealed" else ""
+        return f"({len(entry.body)} bytes{what})"
     return clean(entry.body.decode("utf-8", "replace"))
 
 
