@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from encchat.core.names import GUEST
 from encchat.core.refusals import UnreadableRoster
@@ -24,15 +25,29 @@ class Sealed(Struct, frozen=True, array_like=True):
     raw: bytes = b""
     members: frozenset[str] = frozenset()
     admins: frozenset[str] = frozenset()
+    #: Names of the roster that have passed to somebody else, who is not whom it means.
+    passed: frozenset[str] = frozenset()
 
-    @classmethod
-    def of(cls, raw: bytes) -> Sealed:
-        """What is kept of a roster.
+    @property
+    def admitted(self) -> frozenset[str]:
+        """The names that may come in."""
+        return self.members - self.passed
+
+    def followed(self, raw: bytes) -> Sealed:
+        """What is kept once this roster follows. A name that has passed to somebody else may come in again
+        when the roster names another identity for it.
 
         :raises UnreadableRoster: it is none.
         """
         roster = read_roster(raw).roster
-        return cls(raw, frozenset(roster.identities), frozenset(roster.admins))
+        identities = roster.identities
+        before = read_roster(self.raw).roster.identities if self.passed else {}
+        passed = {name for name in self.passed if identities.get(name) == before[name]}
+        return Sealed(raw, frozenset(identities), frozenset(roster.admins), frozenset(passed))
+
+    def without(self, name: str) -> Sealed:
+        """What is kept after the name has passed to somebody else."""
+        return replace(self, passed=self.passed | {name}) if name in self.members else self
 
     def check_next(self, new: RosterEntry, room: str, by: str) -> None:
         """Whether a roster that somebody brings may be the room's next, or its first.

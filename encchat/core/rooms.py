@@ -220,8 +220,8 @@ class Room:
     def put_out(self, act: Act) -> list[Session]:
         """The sessions here that the act puts out."""
         if act.kind == "roster":
-            members = Sealed.of(act.body).members
-            return [session for session in self._memberships if session.name.key not in members]
+            sealed = self.record.after(act).sealed or Sealed()
+            return [session for session in self._memberships if session.name.key not in sealed.admitted]
         return [session for session in self._memberships if self.is_put_out(session.person, act)]
 
     def let_in(self, act: Act) -> list[str]:
@@ -229,7 +229,8 @@ class Room:
         if act.kind == "invite":
             return [act.target] if act.target not in self.record.invites else []
         if act.kind == "roster" and self.record.sealed is not None:
-            return sorted(Sealed.of(act.body).members - self.record.sealed.members)
+            after = self.record.after(act).sealed or Sealed()
+            return sorted(after.admitted - self.record.sealed.admitted)
         return []
 
     def unwelcome(self) -> list[Session]:

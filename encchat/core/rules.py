@@ -190,7 +190,7 @@ class RoomRecord(Struct, frozen=True, array_like=True):
     def invites_in(self, person: Person) -> bool:
         """Whether the room is there for this person at all, bans aside."""
         if self.sealed is not None:
-            return person.name in self.sealed.members
+            return person.name in self.sealed.admitted
         return not self.private or person.name in self.invites or self.rank(person) > Rank.MEMBER
 
     def after(self, act: Act) -> RoomRecord:
@@ -220,7 +220,9 @@ class RoomRecord(Struct, frozen=True, array_like=True):
     def without(self, name: str) -> RoomRecord:
         """The record after the name passed to somebody else: whatever it was given is gone."""
         roles = {who: rank for who, rank in self.roles.items() if who != name}
-        return replace(self, roles=roles, invites=tuple(who for who in self.invites if who != name))
+        sealed = self.sealed.without(name) if self.sealed is not None else None
+        invites = tuple(who for who in self.invites if who != name)
+        return replace(self, roles=roles, invites=invites, sealed=sealed)
 
     def renamed(self, old: str, new: str) -> RoomRecord:
         """The record after the holder of one name was given another."""
@@ -279,7 +281,7 @@ def _access(record: RoomRecord, act: Act) -> RoomRecord:
 
 
 def _roster(record: RoomRecord, act: Act) -> RoomRecord:
-    return replace(record, sealed=Sealed.of(act.body))
+    return replace(record, sealed=(record.sealed or Sealed()).followed(act.body))
 
 
 #: What each kind of act makes of the record; these are the kinds of entry that are acts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from encchat import messages as m
@@ -111,9 +111,11 @@ def roster(
     after: bytes = b"",
     policy: str = "admins",
     salt: int = 0,
+    keys: Mapping[str, str] | None = None,
 ) -> bytes:
     """The body of a roster entry: the first of its room, or the one that follows another."""
     before = parse_roster(after) if after else None
+    text = {name: key_of(name) for name in members} | dict(keys or {})
     return encode(
         SignedRoster(
             ALG_ROOM,
@@ -122,7 +124,7 @@ def roster(
                     room,
                     before.roster.epoch + 1 if before else 1,
                     before.hash if before else NOTHING,
-                    tuple(RosterMember(name, identity_of(key_of(name).encode())) for name in members),
+                    tuple(RosterMember(name, identity_of(text[name].encode())) for name in members),
                     tuple([by] if admins is None else admins),
                     policy,
                     by,

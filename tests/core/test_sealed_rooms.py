@@ -500,6 +500,21 @@ class Changing(Case):
         )
         self.assertEqual(deed.facts, {"room": ROOM, "seq": 2})
 
+    def test_a_certificate_takes_a_members_name(self) -> None:
+        """Its holder is not whom the roster means, until one says so."""
+        key = key_of("bob, vouched")
+        bob = self.world.peer(key, vouched="bob")
+        self.assertEqual(type(bob.ask(m.Hello((1,), "bob"))[0]), m.Welcome)
+        self.assertFalse(self.bob.session.is_in(ROOM))
+        second = roster(ROOM, "alice", ["alice", "bob", "carol"], after=self.genesis)
+        self.changed(self.alice, 5, 1, second)
+        self.assertEqual(self.code(bob, m.Join(1, ROOM)), "invite-only")
+        self.assertEqual([i.room for i in answer(bob, m.Rooms(2)).rooms], ["+lobby"])
+        third = roster(ROOM, "alice", ["alice", "bob"], after=second, keys={"bob": key})
+        self.changed(self.alice, 6, 2, third)
+        self.assertEqual(self.told(bob, m.Invited), [m.Invited(ROOM, "alice")])
+        self.assertEqual(type(answer(bob, m.Join(3, ROOM))), m.Joined)
+
     def test_operator(self) -> None:
         """The operator sees that there is a room, who runs it, and no more; a rename changes no roster."""
         found: list[Mapping[str, object]] = []
