@@ -1,8 +1,10 @@
-"""How much memory a session takes: many people in many rooms of one hub, over the SQLite log.
+"""How much memory a session takes: many people in many rooms of one service, over the SQLite log.
 
-Each comes in under a name, joins its room, and says one thing, which everybody in the room gets. All is
-in this process: the hub, its log and the bridges are those of the service, the transports count what they
-are given, and there are no sockets and no cipher, whose buffers and state come on top.
+A service runs in a process of its own with the tls cipher; processes beside it open a connection for each
+session over the loopback. Each session comes in under a name, joins its room, and says one thing, which
+everybody in the room gets. Memory is the growth of the service's resident set, all of it: OpenSSL's state,
+Twisted's, and ours. With ``--memory`` all is in this process instead: the hub, its log and the bridges are
+those of the service, the transports count what they are given, and there are no sockets and no cipher.
 Run as ``python -m bench.scale [SESSIONS] [ROOMS]``; see ``--help``. It ends with exit code 1 if a session
 takes more than 60 KiB, or if anybody missed anything.
 """
@@ -14,6 +16,9 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +29,10 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
+from bench._proc import cores, raise_descriptors, start, stop
+from bench._servers import Encchat, Server
 from encchat import messages as m
+from encchat.ciphers.registry import client_cipher
 from encchat.core.hub import Hub, Settings
 from encchat.core.identity import PeerIdentity, fingerprint
 from encchat.logs.sqlite import open_sqlite_log
@@ -33,6 +41,7 @@ from encchat.server.turn import ReactorTurn
 from encchat.wire import FrameSplitter, decode_server, encode
 
 MOST = 60 * 1024
+CIPHER = "tls:trust=pin"
 #: Sessions that come in before the reactor gets a turn.
 AT_ONCE = 200
 
@@ -41,10 +50,12 @@ class Transport:
     """Takes what is written, and counts the messages by kind."""
 
     __slots__ = ("counts", "peerIdentity")
-    negotiatedProtocol = b"encchat/1"  # noqa: N815 -- Twisted's name
+    negotiatedProtocol: bytes | None = b"encchat/1"  # noqa: N815 -- Twisted's name
 
     def __init__(self, number: int, counts: dict[str, int]) -> None:
-        self.peerIdentity = PeerIdentity(fingerprint(b"key %d" % number), None, "none", "no cipher", True)
+        self.peerIdentity: PeerIdentity | None = PeerIdentity(
+            fingerprint(b"key %d" % number), None, "none", "no cipher", True
+        )
         self.counts = counts
 
     def write(self, data: bytes) -> None:
@@ -121,21 +132,104 @@ async def measure(sessions: int, rooms: int, place: Path) -> dict[str, Any]:
     }
 
 
+def measure_service(sessions: int, rooms: int, crowds: int) -> dict[str, Any]:
+    """Over sockets."""
+    raise_descriptors()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if sessions + 200 > most:
+        raise SystemExit(f"{sessions} sessions need as many files, and {most} are allowed (ulimit -n)")
+    with tempfile.TemporaryDirectory() as keys:
+        client_cipher(CIPHER, Path(keys), "u0").prepare()
+        options = ("--max-per-address", "0", "--max-connections", str(sessions))
+        with Encchat(Path(keys), CIPHER, options=options) as service:
+            # One comes and goes first, so that what is made once is not counted.
+            _run_crowds(service, [(sessions, 1)], 1, 1, keys)
+            before, began = service.rss, time.perf_counter()
+            size = -(-sessions // crowds)
+            parts = [(first, min(size, sessions - first)) for first in range(0, sessions, size)]
+            joined, spoken, heard, seconds = _run_crowds(service, parts, sessions, rooms, keys)
+    expected = sum(len(range(room, sessions, rooms)) ** 2 for room in range(rooms))
+    return {
+        "sessions": sessions,
+        "rooms": rooms,
+        "cipher": CIPHER,
+        "kib_empty": round(before / 1024),
+        "kib_per_session_joined": round((joined - before) / sessions / 1024, 1),
+        "kib_per_session_spoken": round((spoken - before) / sessions / 1024, 1),
+        "entries_delivered": heard,
+        "errors": int(heard != expected),
+        "join_s": round(seconds[0] - began, 1),
+        "speak_s": round(seconds[1] - seconds[0], 1),
+    }
+
+
+def _run_crowds(
+    service: Server, parts: list[tuple[int, int]], sessions: int, rooms: int, keys: str
+) -> tuple[int, int, int, tuple[float, float]]:
+    """The memory of the service when all are in, and when all have spoken; the entries that were heard; and
+    when that was."""
+    crowds = [
+        start(
+            [
+                sys.executable,
+                "-m",
+                "bench._crowd",
+                *map(str, (service.port, first, count, sessions, rooms)),
+                keys,
+            ],
+            cores()[1],
+            stdin=subprocess.PIPE,
+        )
+        for first, count in parts
+    ]
+    try:
+        for crowd in crowds:
+            _line(crowd)
+        in_rooms, joined = service.rss, time.perf_counter()
+        for crowd in crowds:
+            assert crowd.stdin is not None
+            crowd.stdin.write("speak\n")
+            crowd.stdin.flush()
+        heard = sum(json.loads(_line(crowd))["heard"] for crowd in crowds)
+        return in_rooms, service.rss, heard, (joined, time.perf_counter())
+    finally:
+        for crowd in crowds:
+            stop(crowd)
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit("sessions ended before they were done")
+    return line
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("sessions", type=int, nargs="?", default=10_000)
     parser.add_argument("rooms", type=int, nargs="?", default=1_000)
+    parser.add_argument("--memory", action="store_true", help="all in this process, without sockets")
+    parser.add_argument("--crowds", type=int, default=4, help="processes that hold the sessions")
     parser.add_argument("--dir", help="where the log lies meanwhile", default=".")
     arguments = parser.parse_args()
 
+    if not arguments.memory:
+        judge(measure_service(arguments.sessions, arguments.rooms, arguments.crowds))
+        return
+
     async def run() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.dir) as place:
-            result = await measure(arguments.sessions, arguments.rooms, Path(place))
-        print(json.dumps(result))
-        if result["errors"] or result["kib_per_session_spoken"] * 1024 > MOST:
-            raise SystemExit(1)
+            judge(await measure(arguments.sessions, arguments.rooms, Path(place)))
 
     react(lambda _: Deferred.fromCoroutine(run()))
+
+
+def judge(result: dict[str, Any]) -> None:
+    """Print it; exit code 1 if it is not good enough."""
+    print(json.dumps(result))
+    if result["errors"] or result["kib_per_session_spoken"] * 1024 > MOST:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from html import escape
 from typing import TypeAlias
 
 from encchat.core.names import is_open
+from encchat.core.plain import happening_line, shown_name
 from encchat.logs.offline import Room
 from encchat.messages import Entry
 from encchat.text import clean, clean_line
@@ -70,9 +71,8 @@ def as_text(found: Rooms) -> Iterator[str]:
     for room, entries in found:
         yield f"# {clean_line(room.name)}{_gone(room)}"
         for entry in entries:
-            start = {"text": f"{_sender(entry)}: ", "me": f"* {_sender(entry)} "}.get(entry.kind, _act(entry))
-            for line in _body(entry).split("\n"):
-                yield f"{_when(entry)} {start}{line}"
+            for line in _words(entry).split("\n"):
+                yield f"{_when(entry)} {line}"
 
 
 def as_html(found: Rooms) -> Iterator[str]:
@@ -89,32 +89,28 @@ def as_html(found: Rooms) -> Iterator[str]:
 
 
 def _paragraph(entry: Entry) -> str:
-    sender, body = escape(_sender(entry)), escape(_body(entry))
     if entry.kind == "text":
-        words = f"<b>{sender}</b> {body}"
+        words = f"<b>{escape(shown_name(entry.sender))}</b> {escape(_body(entry))}"
     elif entry.kind == "me":
-        words = f"<i>* {sender} {body}</i>"
+        words = f"<i>{escape(_words(entry))}</i>"
     else:
-        words = f'<span class="act">{escape(_act(entry))}{body}</span>'
+        words = f'<span class="act">{escape(_words(entry))}</span>'
     anchor = escape(f"{clean_line(entry.room)}-{entry.seq}")
     when = _when(entry)
     return f'<p id="{anchor}"><time datetime="{when.replace(" ", "T")}">{when}</time>{words}</p>'
 
 
-def _sender(entry: Entry) -> str:
-    return clean_line(entry.sender)
+def _words(entry: Entry) -> str:
+    """An entry as people read it; what is no plain message in the words that clients have for it."""
+    if entry.kind == "text":
+        return f"{shown_name(entry.sender)}: {_body(entry)}"
+    if entry.kind == "me":
+        return f"* {shown_name(entry.sender)} {_body(entry)}"
+    return f"* {happening_line(entry)}"
 
 
 def _body(entry: Entry) -> str:
-    if not is_open(entry.room):
-        what = ", sealed" if entry.kind == "sealed" else ""
-        return f"({len(entry.body)} bytes{what})"
     return clean(entry.body.decode("utf-8", "replace"))
-
-
-def _act(entry: Entry) -> str:
-    """How an entry that is no message begins; its body is the topic, or the facts as JSON."""
-    return f"* {_sender(entry)}, {clean_line(entry.kind)}: "
 
 
 def _gone(room: Room) -> str:

@@ -9,12 +9,15 @@ import stat
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import patch
 
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.cli.admin import main
+from encchat.contents import File, Reply, body_of
 from encchat.core.interfaces import Draft
+from encchat.logs.schema import UPGRADES, open_writer
 from encchat.logs.sqlite import SqliteLog
 from encchat.logs.verify import verify
 from tests.contracts.log import draft
@@ -111,6 +114,53 @@ class Whole(LogCase):
         self.assertIn(": one\n", said)
         self.assertNotIn("+other", said)
 
+    def test_acts_are_told_as_clients_tell_them(self) -> None:
+        bodies: list[tuple[str, bytes]] = [
+            ("ban", b'{"name": "bob", "seconds": 7200, "reason": "spam"}'),
+            ("reply", body_of(Reply(1, "a <late> answer"))),
+            ("file", body_of(File("notes.pdf", 2048, "0" * 64))),
+            ("sealed", bytes(40)),
+            ("text", b"two\nlines"),
+        ]
+        self.fill(
+            *(draft(n, room="+acts", kind=kind, body=body) for n, (kind, body) in enumerate(bodies, 50))
+        )
+        said = self.done("log", "export", "--format", "text", "--room", "+acts").splitlines()
+        for line, words in zip(
+            said[1:],
+            (
+                "* Alice banned bob for 2 hours: spam",
+                "* Alice: (to #1) a <late> answer",
+                "* Alice offers the file notes.pdf",
+                "* Alice sent something that this version cannot show (sealed)",
+                "Alice: two",
+                " lines",
+            ),
+            strict=True,
+        ):
+            self.assertIn(words, line)
+        html = self.done("log", "export", "--format", "html", "--room", "+acts")
+        self.assertIn('<span class="act">* Alice: (to #1) a &lt;late&gt; answer</span>', html)
+
+    def test_the_search_index(self) -> None:
+        log = self.open()
+        self.rig.wait(log.append([draft(n, body=b"tea" + b"." * 900) for n in range(60, 80)]))
+        self.rig.wait(log.index())
+        self.refused(78, "in use by another server", "log", "reindex")
+        self.rig.wait(log.close())
+        self.assertIn("All is well", self.done("log", "verify"))
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("INSERT INTO search (rowid, words) VALUES (1, 'coffee')")
+        done = self.invoke("log", "verify")
+        self.assertEqual(done.exit_code, 1)
+        self.assertIn("the search index has", done.stdout)
+        self.assertIn("encchat-admin log reindex", done.stdout)
+        self.assertIn("made anew", self.done("log", "reindex"))
+        self.assertIn("All is well", self.done("log", "verify"))
+        log = self.open()
+        self.rig.wait(log.index())
+        self.assertEqual(self.rig.wait(log.verify()), [])
+
     def test_html_is_inert(self) -> None:
         said = self.done("log", "export", "--format", "html")
         tags: set[str] = set()
@@ -200,6 +250,16 @@ class Whole(LogCase):
         self.done("restore", copy)
         self.assertEqual(self.done("log", "verify"), "All is well: 3 entries in 2 rooms.\n")
         self.assertEqual((self.data / "log.sqlite.before-restore-1").read_bytes(), b"not a database at all")
+
+    def test_restore_a_backup_of_an_earlier_version(self) -> None:
+        old = self.data / "old" / "log.sqlite"
+        old.parent.mkdir(mode=0o700)
+        with patch("encchat.logs.index.prepare"), closing(open_writer(old, "full", UPGRADES[:1])):
+            pass
+        self.done("restore", old)
+        self.refused(78, "an earlier version", "log", "stats")
+        self.rig.wait(self.open().close())
+        self.assertIn("0 entries", self.done("log", "stats"))
 
     def test_restore_into_an_empty_place(self) -> None:
         copy = self.data / "copy"
