@@ -45,6 +45,14 @@ class Options:
     listen: str | None
     help_ciphers: bool
     wire: tuple[str, ...] = ()
+    tail: int | None = None
+    since: str | None = None
+    until: str | None = None
+
+    @property
+    def extract(self) -> bool:
+        """Whether a part of a room's log is wanted, and nothing said."""
+        return (self.tail, self.since, self.until) != (None, None, None)
 
 
 @click.command(
@@ -61,6 +69,13 @@ class Options:
 @click.option("--json", is_flag=True, help="In a pipe: one JSON object a line, both ways.")
 @click.option("--follow", is_flag=True, help="In a pipe: stay after the end of the input.")
 @click.option("--history", type=click.IntRange(0, 1_000_000), metavar="N", help="Begin N messages back.")
+@click.option(
+    "--tail", type=click.IntRange(0, 1_000_000), metavar="N", help="Print the last N messages, and end."
+)
+@click.option(
+    "--since", metavar="TIME", help="Print what was said since then (1h, 10:30, 2026-11-23), and end."
+)
+@click.option("--until", metavar="TIME", help="Print what was said before then, and end.")
 @click.option("--linear", is_flag=True, help="On a terminal: no redraws, for screen readers.")
 @click.option("--keep-trying", is_flag=True, help="Also try again if the first connection fails.")
 @click.option("--state", metavar="DIR", help="Keep keys and messages here.")
@@ -162,10 +177,16 @@ def _check(options: Options) -> None:
         wrong("--classic has no names that devices could share: leave out --link.")
     if options.classic and options.cipher != "rsa":
         wrong("--classic is a profile of the cipher rsa: leave out --cipher.")
+    if options.extract and (options.classic or options.send or options.history is not None):
+        wrong("--tail, --since and --until only read: leave out --send, --history and --classic.")
+    if options.tail is not None and options.since is not None:
+        wrong("--tail and --since both say where to begin: leave out one of them.")
     if options.send and (options.json or options.follow or options.history is not None):
         wrong("--send sends and reads nothing: leave out --json, --follow and --history.")
     if options.send and not options.send[1]:
         wrong("--send needs a text that is not empty.")
+    if options.extract and options.linear:
+        wrong("--tail, --since and --until print and end: leave out --linear.")
     if options.wire:
         from encchat.wiretap.files import check_names
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +25,18 @@ from encchat.client.address import parse_address
 from encchat.client.chat import Chat
 from encchat.client.commands import room_named
 from encchat.client.ending import race
+from encchat.client.extract import Extract
 from encchat.client.keeping import Keeper
 from encchat.client.lanes import Lane
 from encchat.client.lines import Reader, Writer
 from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
 from encchat.client.pipe import Manner, Pipe
 from encchat.client.profile import choose_name, open_profile
+from encchat.client.progress import Progress
 from encchat.client.sending import Sending
 from encchat.client.session import VERSIONS
 from encchat.client.show import count
+from encchat.client.span import Span, parse_moment
 from encchat.client.store import Store
 from encchat.client.store.key import find_keyring
 from encchat.client.trust import Trust, UnknownServer
@@ -72,6 +78,32 @@ def link_code(text: str, name: Name) -> str:
     return text.replace("-", "").replace(" ", "")
 
 
+def span_of(options: Options) -> Span:
+    """What --tail, --since and --until ask for.
+
+    :raises UsageError: a time that is none, or nothing between them.
+    """
+    now = datetime.now().astimezone()
+    since = None if options.since is None else parse_moment("--since", options.since, now)
+    until = None if options.until is None else parse_moment("--until", options.until, now)
+    return Span(options.tail, since, until)
+
+
+def progress_on(reactor: Any) -> Progress | None:
+    """A line on stderr about a large input, where that is a terminal and the input is none."""
+    if sys.stderr is None or not os.isatty(2) or os.isatty(0) or os.environ.get("TERM", "") in ("dumb", ""):
+        return None
+    found = os.fstat(0)
+
+    def write(text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    size = found.st_size if stat.S_ISREG(found.st_mode) else None
+    return Progress(reactor, write, size, shared=os.isatty(1))
+
+
 def run(options: Options) -> int:
     """Do what the command line asks for; returns the exit code.
 
@@ -107,11 +139,12 @@ class Program:
         self.status = status(PROGRAM)
         on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)
         #: A person types and reads.
-        self.interactive = on_terminal and not (options.json or options.send)
+        self.interactive = on_terminal and not (options.json or options.send or options.extract)
         dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
         #: The terminal may be drawn on.
         self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
         self.wire: ClientWire | None = None
+        self.span = span_of(options)
 
     async def run(self, reactor: Any) -> int:
         """The conversation, with whatever is needed for it opened before and let go of after it."""
@@ -137,7 +170,7 @@ class Program:
         try:
             for notice in store.take_notices():
                 self.status(notice)
-            if not self.options.send:
+            if not (self.options.send or self.span):
                 lane = Lane.take(directory, store)
                 if not lane.alone:
                     self.status(
@@ -239,7 +272,11 @@ class Program:
 
             return Linear(reactor, chat, self.room, options.history, Reader(reactor, 0), writer)
         manner = Manner(self.room, options.json, options.history, options.follow)
-        return Pipe(reactor, chat, manner, Reader(reactor, 0), writer, self.status)
+        if self.span:
+            return Extract(
+                reactor, chat, manner, self.span, Reader(reactor, 0), writer, self.status, milliseconds
+            )
+        return Pipe(reactor, chat, manner, Reader(reactor, 0), writer, self.status, progress_on(reactor))
 
     async def _ask(self, reactor: Any, error: UnknownServer) -> bool:
         """Show an unknown server's key, and ask whether it is the right one."""

@@ -19,6 +19,7 @@ from encchat.client.chat import Chat
 from encchat.client.commands import Commands
 from encchat.client.ending import race
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
+from encchat.client.progress import Progress
 from encchat.client.show import answer_lines, status_line, talk_lines
 from encchat.client.shown import Shown
 from encchat.core.plain import TALK, happening_line
@@ -66,6 +67,7 @@ class Pipe(Shown):
         reader: Reader,
         make_writer: Callable[[Callable[[], None]], Writer],
         status: Callable[[str], None],
+        progress: Progress | None = None,
     ) -> None:
         super().__init__(chat, manner.room)
         self._clock = clock
@@ -73,7 +75,8 @@ class Pipe(Shown):
         self._manner = manner
         self._reader = reader
         self._writer = make_writer(self._writer_changed)
-        self._status = status
+        self._status = status if progress is None else progress.around(status)
+        self._progress = progress
         self._commands = Commands(chat, self, self._say_command)
         self._failed = False
         self._greeted = False
@@ -89,13 +92,15 @@ class Pipe(Shown):
 
         :raises EncchatError: it cannot go on.
         """
-        room = self._manner.room
-        history = self._manner.history
-        self._chat.session.join(room, history or 0, resume=history is None)
-        self._chat.flush()
+        self._enter()
         work = Deferred.fromCoroutine(self._work())
         await race(self._clock, work, self._fatal)
         return 1 if self._failed or self._writer.broken else 0
+
+    def _enter(self) -> None:
+        history = self._manner.history
+        self._chat.session.join(self._manner.room, history or 0, resume=history is None)
+        self._chat.flush()
 
     async def _work(self) -> None:
         await self._chat.when(self._joined)
@@ -103,6 +108,8 @@ class Pipe(Shown):
         if self._manner.follow and not self._quit:
             await self._chat.when(lambda: self._quit)
         await self._chat.when(self._finished)
+        if self._progress is not None:
+            self._progress.clear()
         await self._writer.written()
 
     def _joined(self) -> bool:
@@ -123,6 +130,9 @@ class Pipe(Shown):
             parts = list(cutter.feed(data) if data else cutter.end())
             for start in range(0, len(parts), HIGH_WATER):
                 self._take(parts[start : start + HIGH_WATER])
+                if self._progress is not None:
+                    self._progress.read(len(data) if not start else 0, len(parts[start : start + HIGH_WATER]))
+                    self._progress.look(self._chat.unacknowledged)
                 if self._chat.unacknowledged >= HIGH_WATER:
                     await self._chat.when(lambda: self._chat.unacknowledged <= LOW_WATER)
             if not data:
@@ -207,7 +217,7 @@ class Pipe(Shown):
             self._commands.notice(event)
             self.observe(event)
             self._judge(event)
-            if self._chat.hides(event):
+            if not self._wants(event) or self._chat.hides(event):
                 continue
             if self._manner.json:
                 shown = jsonlines.of_event(event, self._ref(event))
@@ -215,6 +225,11 @@ class Pipe(Shown):
                     lines.append(shown)
             else:
                 lines += self._plain(event)
+        if self._progress is not None:
+            if lines:
+                lines.insert(0, self._progress.make_way())
+            elif any(isinstance(event, e.Acknowledged) for event in events):
+                self._progress.look(self._chat.unacknowledged)
         if lines and not self._writer.broken:
             self._writer.write(b"".join(lines))
         rooms = {event.entry.room for event in events if isinstance(event, e.NewEntry)}
@@ -224,6 +239,10 @@ class Pipe(Shown):
             self._writer.then(lambda: self._written(reached))
         if self._writer.full:
             self._chat.hold()
+
+    def _wants(self, event: e.Event) -> bool:
+        """Whether it is to be told."""
+        return True
 
     def note(self, text: str) -> None:
         """Tell something that is no message."""
