@@ -45,14 +45,9 @@ class Options:
     listen: str | None
     help_ciphers: bool
     wire: tuple[str, ...] = ()
-    tail: int | None = None
-    since: str | None = None
-    until: str | None = None
-
-    @property
-    def extract(self) -> bool:
-        """Whether a part of a room's log is wanted, and nothing said."""
-        return (self.tail, self.since, self.until) != (None, None, None)
+    send_file: tuple[str, str] | None = None
+    get: tuple[str, int] | None = None
+    to: str | None = None
 
 
 @click.command(
@@ -66,6 +61,9 @@ class Options:
 @click.option("--cipher", default="rsa", show_default=True, help="The cipher: rsa, tls:certs=DIR, ...")
 @click.option("--help-ciphers", is_flag=True, help="List the ciphers with their arguments.")
 @click.option("--send", nargs=2, metavar="ROOM TEXT", help="Send one message; exit 0 once it is stored.")
+@click.option("--send-file", nargs=2, metavar="ROOM PATH", help="Give one file; exit 0 once it is there.")
+@click.option("--get", type=(str, click.IntRange(1)), metavar="ROOM NUMBER", help="Save one file of a room.")
+@click.option("--to", metavar="PATH", help="With --get: save it there [default: your downloads].")
 @click.option("--json", is_flag=True, help="In a pipe: one JSON object a line, both ways.")
 @click.option("--follow", is_flag=True, help="In a pipe: stay after the end of the input.")
 @click.option("--history", type=click.IntRange(0, 1_000_000), metavar="N", help="Begin N messages back.")
@@ -177,16 +175,18 @@ def _check(options: Options) -> None:
         wrong("--classic has no names that devices could share: leave out --link.")
     if options.classic and options.cipher != "rsa":
         wrong("--classic is a profile of the cipher rsa: leave out --cipher.")
-    if options.extract and (options.classic or options.send or options.history is not None):
-        wrong("--tail, --since and --until only read: leave out --send, --history and --classic.")
-    if options.tail is not None and options.since is not None:
-        wrong("--tail and --since both say where to begin: leave out one of them.")
     if options.send and (options.json or options.follow or options.history is not None):
         wrong("--send sends and reads nothing: leave out --json, --follow and --history.")
+    if sum(map(bool, (options.send, options.send_file, options.get))) > 1:
+        wrong("--send, --send-file and --get each do one thing: use one of them.")
+    if (options.send_file or options.get) and (options.follow or options.history is not None):
+        wrong("--send-file and --get show nothing of the room: leave out --follow and --history.")
+    if (options.send_file or options.get) and options.classic:
+        wrong("--classic knows no files: leave out --send-file and --get.")
+    if options.to is not None and not options.get:
+        wrong("--to says where --get saves a file.")
     if options.send and not options.send[1]:
         wrong("--send needs a text that is not empty.")
-    if options.extract and options.linear:
-        wrong("--tail, --since and --until print and end: leave out --linear.")
     if options.wire:
         from encchat.wiretap.files import check_names
 

@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 import os
-import random
-import stat
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 
-import encchat
 from encchat.ciphers.interfaces import IClientCipher
 from encchat.ciphers.registry import client_cipher
 from encchat.cli.client import PROGRAM, Options
-from encchat.cli.running import Runner, open_standard_handles, prepare, status
+from encchat.cli.running import Runner, open_standard_handles, status
 from encchat.client.address import parse_address
 from encchat.client.chat import Chat
 from encchat.client.commands import room_named
 from encchat.client.ending import race
-from encchat.client.extract import Extract
-from encchat.client.keeping import Keeper
-from encchat.client.lanes import Lane
+from encchat.client.events import Acknowledged, FileGiven, FileSaved
 from encchat.client.lines import Reader, Writer
-from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
+from encchat.client.link import Patience
 from encchat.client.pipe import Manner, Pipe
 from encchat.client.profile import choose_name, open_profile
-from encchat.client.progress import Progress
 from encchat.client.sending import Sending
-from encchat.client.session import VERSIONS
 from encchat.client.show import count
-from encchat.client.span import Span, parse_moment
-from encchat.client.store import Store
-from encchat.client.store.key import find_keyring
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
 from encchat.core.links import digest
 from encchat.core.names import Name
 from encchat.core.refusals import BadLink
 from encchat.errors import UsageError
-from encchat.messages import Hello
+from encchat.library.opening import Opening, milliseconds, prepare
 
 if TYPE_CHECKING:
     from encchat.cli.wire import ClientWire
@@ -133,18 +119,19 @@ class Program:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.address = parse_address(options.address)
-        self.room = room_named(options.send[0] if options.send else options.room)
+        #: What does one thing and ends: --send, --send-file, --get.
+        self.errand = options.send or options.send_file or options.get
+        self.room = room_named(self.errand[0] if self.errand else options.room)
         self.name = choose_name(options.name, os.environ)
         self.link = link_code(options.link, self.name) if options.link is not None else ""
         self.status = status(PROGRAM)
         on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)
         #: A person types and reads.
-        self.interactive = on_terminal and not (options.json or options.send or options.extract)
+        self.interactive = on_terminal and not (options.json or self.errand)
         dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
         #: The terminal may be drawn on.
         self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
         self.wire: ClientWire | None = None
-        self.span = span_of(options)
 
     async def run(self, reactor: Any) -> int:
         """The conversation, with whatever is needed for it opened before and let go of after it."""
@@ -165,34 +152,26 @@ class Program:
             tap = None if self.wire is None else self.wire.tap
             return await run_classic(reactor, self.address, self.options.listen, self.status, tap)
         directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
-        store = Store.open(directory, find_keyring)
-        lane = None
+        opening = Opening(directory, self.address, lane=not self.options.send)
         try:
-            for notice in store.take_notices():
+            for notice in opening.store.take_notices():
                 self.status(notice)
-            if not (self.options.send or self.span):
-                lane = Lane.take(directory, store)
-                if not lane.alone:
-                    self.status(
-                        f"{self.name} is here in another encchat-client too; this is one more session"
-                    )
+            if opening.lane is not None and not opening.lane.alone:
+                self.status(f"{self.name} is here in another encchat-client too; this is one more session")
             cipher = client_cipher(self.options.cipher, directory, self.name.shown)
             if self.wire is not None:
                 cipher = self.wire.tap.client(cipher)
             await prepare(reactor, cipher)
             try:
-                keeper = Keeper(store, str(self.address), None if lane is None else lane.number)
-                return await self._converse(reactor, cipher, keeper)
+                return await self._converse(reactor, cipher, opening)
             finally:
                 cipher.stop()
         finally:
-            if lane is not None:
-                lane.release()
-            store.close()
+            opening.close()
 
-    async def _converse(self, reactor: Any, cipher: IClientCipher, keeper: Keeper) -> int:
+    async def _converse(self, reactor: Any, cipher: IClientCipher, opening: Opening) -> int:
         trust = Trust(
-            keeper.store,
+            opening.store,
             self.address,
             milliseconds,
             pin=self.options.pin,
@@ -200,36 +179,23 @@ class Program:
             command=self._command(),
         )
         try:
-            return await self._talk(reactor, cipher, keeper, trust)
+            return await self._talk(reactor, cipher, opening, trust)
         except UnknownServer as error:
             if not self.interactive or not await self._ask(reactor, error):
                 raise
             trust.accept(str(error.facts["fingerprint"]))
-        return await self._talk(reactor, cipher, keeper, trust)
+        return await self._talk(reactor, cipher, opening, trust)
 
-    async def _talk(self, reactor: Any, cipher: IClientCipher, keeper: Keeper, trust: Trust) -> int:
-        hello = Hello(VERSIONS, self.name.shown, "", f"encchat {encchat.__version__}"[:32], self.link)
-        chat = Chat(
-            reactor,
-            hello,
-            trust,
-            keeper,
-            token=_msgid,
-            milliseconds=milliseconds,
-            accept_log=self.options.accept_log,
-        )
-        endpoint = HostnameEndpoint(reactor, self.address.host, self.address.port, timeout=CONNECT_TIMEOUT)
+    async def _talk(self, reactor: Any, cipher: IClientCipher, opening: Opening, trust: Trust) -> int:
         for_ever = self.interactive or self.options.keep_trying
-        patience = Patience(self.options.keep_trying, None if for_ever else PIPE_PATIENCE)
-        link = Link(
+        chat, link = opening.converse(
             reactor,
-            self.address,
-            endpoint,
-            lambda factory: cipher.wrap(factory, self.address.host, trust.judge),
-            chat.session,
-            chat,
-            patience,
-            random.random,
+            cipher,
+            trust,
+            self.name.shown,
+            Patience(self.options.keep_trying, None if for_ever else PIPE_PATIENCE),
+            link_code=self.link,
+            accept_log=self.options.accept_log,
         )
         console = self._console(reactor, chat)
         if self.wire is not None and self.interactive:
@@ -259,6 +225,8 @@ class Program:
         options = self.options
         if options.send:
             return Sending(reactor, chat, self.room, options.send[1], self.status)
+        if options.send_file or options.get:
+            return self._carrying(reactor, chat)
 
         def writer(changed: Callable[[], None]) -> Writer:
             return Writer(reactor, 1, changed)
@@ -277,6 +245,28 @@ class Program:
                 reactor, chat, manner, self.span, Reader(reactor, 0), writer, self.status, milliseconds
             )
         return Pipe(reactor, chat, manner, Reader(reactor, 0), writer, self.status, progress_on(reactor))
+
+    def _carrying(self, reactor: Any, chat: Chat) -> Any:
+        from encchat.client.carrying import Carrying, result_fields
+        from encchat.client.jsonlines import line
+
+        options = self.options
+
+        def start() -> int:
+            if options.send_file:
+                return chat.files.give(self.room, options.send_file[1])
+            assert options.get is not None
+            return chat.files.fetch(self.room, options.get[1], options.to)
+
+        def done(event: FileGiven | FileSaved, sent: Acknowledged | None) -> None:
+            if options.json:
+                word = "sent" if isinstance(event, FileGiven) else "file-saved"
+                print(line(word, **result_fields(event, sent)).decode(), end="", flush=True)
+            elif isinstance(event, FileSaved):
+                print(event.path, flush=True)
+
+        progress = sys.stderr is not None and sys.stderr.isatty()
+        return Carrying(reactor, chat, self.room, start, done, self.status, progress=progress)
 
     async def _ask(self, reactor: Any, error: UnknownServer) -> bool:
         """Show an unknown server's key, and ask whether it is the right one."""
@@ -305,13 +295,3 @@ class Program:
             command += ["--cipher", self.options.cipher]
         return command
 
-
-def _msgid() -> bytes:
-    """A message id that begins with the time, as UUIDv7 does (RFC 9562, section 5.7): what was sent together
-    lies together in the server's index. The 10 bytes that follow are random."""
-    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
-
-
-def milliseconds() -> int:
-    """The time, as messages carry it."""
-    return int(time.time() * 1000)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import NoReturn
 
-from encchat.client import administering, helping, moderating, reading, roaming, settling, talking
+from encchat.client import administering, filing, helping, moderating, reading, roaming, settling, talking
 from encchat.client.chat import Chat
 from encchat.client.command import Command, NoRoom, NotThere, Offline, Screen, UnknownCommand, WrongUse
 from encchat.client.events import Event, History, JoinedRoom, SearchFound
@@ -174,6 +174,7 @@ class Commands:
 #: The commands of each group, in the order in which they are told.
 GROUPS: Mapping[str, tuple[Command, ...]] = {
     "talk": talking.COMMANDS,
+    "files": filing.COMMANDS,
     "rooms": roaming.ROOMS,
     "what was said": reading.COMMANDS,
     "people": roaming.PEOPLE,

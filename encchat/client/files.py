@@ -153,6 +153,16 @@ class Files:
         self._start(transfer, self._fetch(transfer, seq, wish, entry))
         return transfer.number
 
+    def cancel(self, number: int) -> bool:
+        """Stop a transfer for good; whether there was one of this number. What was fetched so far stays."""
+        transfer = self._transfers.get(number)
+        if transfer is None:
+            return False
+        if transfer.up:
+            self._forget(transfer)
+        transfer.work.cancel()
+        return True
+
     def stop(self) -> None:
         """The chat ends: what is given goes on in the next run, what is fetched when it is asked for."""
         self._stopping = True

@@ -223,6 +223,16 @@ def _other(event: e.Event) -> bytes | None:
             return line("typing", room=clean_line(room), name=clean_line(name))
         case e.RequestFailed(_, code, text) | e.ServerComplains(code, text):
             return line("error", code=clean_line(code), text=clean_line(text))
+        case e.FileProgress():
+            return line("file-progress", **_transfer(event), up=event.up, done=event.done, size=event.size)
+        case e.FileGiven():
+            msgid = event.msgid.hex()
+            return line("file-given", **_transfer(event), size=event.size, hash=event.hash, msgid=msgid)
+        case e.FileSaved():
+            return line("file-saved", **_transfer(event), size=event.size, hash=event.hash, path=event.path)
+        case e.FileFailed(code=code, text=text):
+            code, text = clean_line(code), clean_line(text)
+            return line("file-failed", **_transfer(event), up=event.up, code=code, text=text)
         case e.ServerCloses(reason):
             return line("link", state="closing", text=clean_line(reason))
         case e.LinkLost(reason, wait):
@@ -242,6 +252,14 @@ def _entry(entry: Entry) -> dict[str, Value]:
         "text": "\n".join(body_lines(entry)),
         "msgid": entry.msgid.hex(),
         **shown,
+    }
+
+
+def _transfer(event: e.FileProgress | e.FileGiven | e.FileSaved | e.FileFailed) -> dict[str, Value]:
+    return {
+        "transfer": event.transfer,
+        "room": clean_line(event.room),
+        "name": clean_line(event.name),
     }
 
 

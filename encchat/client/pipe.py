@@ -118,7 +118,9 @@ class Pipe(Shown):
 
     def _finished(self) -> bool:
         chat = self._chat
-        return chat.unacknowledged == 0 and chat.session.questions == 0 and self._caught_up
+        if chat.unacknowledged or chat.session.questions or chat.files.transfers:
+            return False
+        return self._caught_up
 
     # ---------------------------------------------------------------------------------------- input
 
@@ -291,7 +293,7 @@ class Pipe(Shown):
     def _judge(self, event: e.Event) -> None:
         """What an event means for when and how this ends."""
         match event:
-            case e.NotSent():
+            case e.NotSent() | e.FileFailed():
                 self._failed = True
             case e.NotJoined() | e.PutOut() if event.room == self._manner.room:
                 self._give_up(CannotJoin(room=event.room, reason=event.text))

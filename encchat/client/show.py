@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from encchat.client import events as e
-from encchat.core.plain import duration, shown_name
+from encchat.core.plain import duration, shown_name, size_words
 from encchat.errors import EncchatError
 from encchat.messages import Entry, Member, Profile, Restriction, RoomInfo, RoomProfile
 from encchat.text import clean, clean_line
@@ -79,6 +79,12 @@ def status_line(event: e.Event) -> str | None:
             return f"done on the whole server: {act}"
         case e.RequestFailed():
             return _said(event)
+        case e.FileGiven(_, _, name):
+            return f"the server has all of {shown_name(name)}"
+        case e.FileSaved(_, _, name, size, _, path):
+            return f"saved {shown_name(name)} ({size_words(size)}) as {clean_line(path)}"
+        case e.FileFailed(_, _, name, up):
+            return f"{shown_name(name)} was not {'sent' if up else 'saved'}: {clean_line(event.text, 1000)}"
         case e.ServerComplains():
             return f"the server says: {_said(event)}"
         case e.ServerCloses():
@@ -86,6 +92,11 @@ def status_line(event: e.Event) -> str | None:
         case e.LinkLost():
             return f"{clean_line(event.reason, 1000)} Trying again in {event.wait:.1f} s."
     return None
+
+
+def progress_words(done: int, size: int) -> str:
+    """How far a file has come: ``45 % of 1.2 MiB``."""
+    return f"{100 * done // size if size else 100} % of {size_words(size)}"
 
 
 def answer_lines(event: e.Event) -> list[str]:

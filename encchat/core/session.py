@@ -39,8 +39,8 @@ REQUEST_RATE, REQUEST_BURST = 20, 100
 ACT_RATE, ACT_BURST = 2, 20
 #: Bytes of a page that cost as much of that rate as another request.
 REQUEST_BYTES = 16 * 1024
-#: Bytes of files, in the same units: a second, and at once. These are 4 MiB a second.
-FILE_RATE, FILE_BURST = 256, 1024
+#: Bytes of files, in the same units: a second, and at once. These are 8 MiB a second.
+FILE_RATE, FILE_BURST = 512, 1024
 #: Requests about keys and mail of devices: a second, and at once. A room of two hundred is set up with these.
 KEY_RATE, KEY_BURST = 30, 600
 #: Messages that wait behind a request before the peer is no longer read.
@@ -266,8 +266,9 @@ class Session:
         self.charge_file_bytes(size)
 
     def charge_file_bytes(self, size: int) -> None:
-        """Count ``size`` bytes of files that came or went."""
-        self._file_bytes.spend(size / REQUEST_BYTES)
+        """Count ``size`` bytes of files that came or went; the request itself has cost as much as the first
+        of them."""
+        self._file_bytes.spend(max(0, size / REQUEST_BYTES - 1))
 
     def take_keys(self, requests: float) -> None:
         """Spend as much of the peer's rate for keys and mail as so many requests cost.
