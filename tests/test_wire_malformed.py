@@ -60,8 +60,9 @@ def wrong_values(info: Any) -> list[Any]:
             return wrong
         case inspect.StructType():
             return [1, "x", {}, ext, *([item] for item in wrong_values(info.fields[0].type))]
-        case inspect.UnionType():  # a struct of ours or None
-            return [item for kind in info.types for item in wrong_values(kind) if item is not None]
+        case inspect.UnionType():  # a struct of ours or a number, or None
+            kinds = [kind for kind in info.types if not isinstance(kind, inspect.NoneType)]
+            return [item for kind in kinds for item in wrong_values(kind) if item is not None]
         case _:
             return [1]
 
