@@ -45,9 +45,25 @@ class Options:
     listen: str | None
     help_ciphers: bool
     wire: tuple[str, ...] = ()
+    tail: int | None = None
+    since: str | None = None
+    until: str | None = None
     send_file: tuple[str, str] | None = None
     get: tuple[str, int] | None = None
     to: str | None = None
+    tail: int | None = None
+    since: str | None = None
+    until: str | None = None
+
+    @property
+    def extract(self) -> bool:
+        """Whether a part of a room's log is wanted, and nothing said."""
+        return (self.tail, self.since, self.until) != (None, None, None)
+
+    @property
+    def extract(self) -> bool:
+        """Whether a part of a room's log is wanted, and nothing said."""
+        return (self.tail, self.since, self.until) != (None, None, None)
 
 
 @click.command(
@@ -175,6 +191,18 @@ def _check(options: Options) -> None:
         wrong("--classic has no names that devices could share: leave out --link.")
     if options.classic and options.cipher != "rsa":
         wrong("--classic is a profile of the cipher rsa: leave out --cipher.")
+    if options.extract and (options.classic or options.send or options.history is not None):
+        wrong("--tail, --since and --until only read: leave out --send, --history and --classic.")
+    if options.tail is not None and options.since is not None:
+        wrong("--tail and --since both say where to begin: leave out one of them.")
+    if options.extract and options.linear:
+        wrong("--tail, --since and --until print and end: leave out --linear.")
+    if options.extract and (options.classic or options.send or options.history is not None):
+        wrong("--tail, --since and --until only read: leave out --send, --history and --classic.")
+    if options.tail is not None and options.since is not None:
+        wrong("--tail and --since both say where to begin: leave out one of them.")
+    if options.extract and (options.send_file or options.get):
+        wrong("--tail, --since and --until only read: leave out --send-file and --get.")
     if options.send and (options.json or options.follow or options.history is not None):
         wrong("--send sends and reads nothing: leave out --json, --follow and --history.")
     if sum(map(bool, (options.send, options.send_file, options.get))) > 1:
@@ -187,6 +215,8 @@ def _check(options: Options) -> None:
         wrong("--to says where --get saves a file.")
     if options.send and not options.send[1]:
         wrong("--send needs a text that is not empty.")
+    if options.extract and options.linear:
+        wrong("--tail, --since and --until print and end: leave out --linear.")
     if options.wire:
         from encchat.wiretap.files import check_names
 

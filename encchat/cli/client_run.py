@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +22,15 @@ from encchat.client.chat import Chat
 from encchat.client.commands import room_named
 from encchat.client.ending import race
 from encchat.client.events import Acknowledged, FileGiven, FileSaved
+from encchat.client.extract import Extract
 from encchat.client.lines import Reader, Writer
 from encchat.client.link import Patience
 from encchat.client.pipe import Manner, Pipe
 from encchat.client.profile import choose_name, open_profile
+from encchat.client.progress import Progress
 from encchat.client.sending import Sending
 from encchat.client.show import count
+from encchat.client.span import Span, parse_moment
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
 from encchat.core.links import digest
@@ -127,11 +133,12 @@ class Program:
         self.status = status(PROGRAM)
         on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)
         #: A person types and reads.
-        self.interactive = on_terminal and not (options.json or self.errand)
+        self.interactive = on_terminal and not (options.json or self.errand or options.extract)
         dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
         #: The terminal may be drawn on.
         self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
         self.wire: ClientWire | None = None
+        self.span = span_of(options)
 
     async def run(self, reactor: Any) -> int:
         """The conversation, with whatever is needed for it opened before and let go of after it."""
@@ -152,7 +159,7 @@ class Program:
             tap = None if self.wire is None else self.wire.tap
             return await run_classic(reactor, self.address, self.options.listen, self.status, tap)
         directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
-        opening = Opening(directory, self.address, lane=not self.options.send)
+        opening = Opening(directory, self.address, lane=not (self.errand or self.span))
         try:
             for notice in opening.store.take_notices():
                 self.status(notice)
@@ -294,4 +301,3 @@ class Program:
         if self.options.cipher != "rsa":
             command += ["--cipher", self.options.cipher]
         return command
-
