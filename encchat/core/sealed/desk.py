@@ -57,7 +57,7 @@ class Desk:
         self.user = user
         self._keeper = Keeper(store, key, entropy)
         self.contacts = Contacts(self._keeper, self._turn, user, vouches)
-        self._own = Own(self._keeper, self._turn, self.contacts, user, identity)
+        self._own = Own(self._keeper, self._turn, self.contacts, user, identity, entropy)
         self._mail = Mail(self._keeper, self._turn, self._own, self.contacts, entropy)
         self._keys = RoomKeys(self._keeper, self._turn, self._own, self.contacts, self._mail)
         self._rooms = Rooms(self._keeper, self._turn, self.contacts, user)

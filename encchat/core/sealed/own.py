@@ -7,6 +7,9 @@ authority vouches for it), it puts itself in. Else it waits until another machin
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable
+
 import msgspec
 
 from encchat.core.sealed import effects as fx
@@ -41,12 +44,14 @@ class NotOurList(RefusedError):
 
 
 class OwnState(msgspec.Struct):
-    """The record of this device. ``left`` is how many one-time keys the server has, as far as known;
-    ``fallback`` is the public one that it has, since ``fallback_at``; ``used`` says that somebody used it."""
+    """The record of this device. ``secret`` marks its messages; ``left`` is how many one-time keys the
+    server has, as far as known; ``fallback`` is the public one that it has, since ``fallback_at``; ``used``
+    says that somebody used it."""
 
     user: str
     pickle: str
     certificate: bytes
+    secret: bytes
     left: int = 0
     fallback: bytes = b""
     fallback_at: int = 0
@@ -58,12 +63,19 @@ class Own:
     """This device, kept as the record ``device``. Made anew when there is none."""
 
     def __init__(
-        self, keeper: Keeper, turn: fx.Turn, contacts: Contacts, user: str, identity: IdentityKey
+        self,
+        keeper: Keeper,
+        turn: fx.Turn,
+        contacts: Contacts,
+        user: str,
+        identity: IdentityKey,
+        entropy: Callable[[int], bytes],
     ) -> None:
         self._keeper = keeper
         self._turn = turn
         self._contacts = contacts
         self._identity = identity
+        self._entropy = entropy
         self.user = user
         self._published_at = -PUBLISH_PAUSE
         self._bound = False
@@ -74,7 +86,7 @@ class Own:
         if state is None:
             self.account = Account()
             certificate = certify(self.account, identity, user, turn.now)
-            state = OwnState(user, "", certificate.raw)
+            state = OwnState(user, "", certificate.raw, entropy(32))
             self.state = state
             self.save()
         else:
@@ -105,6 +117,10 @@ class Own:
         """Keep the account as it is now."""
         self.state.pickle = self.account.pickle(PICKLE_KEY)
         self._keeper.put("device", "own", self.state)
+
+    def mark(self, session: bytes, commitment: bytes) -> bytes:
+        """What shows this device, and nobody else, that a message is its own."""
+        return hmac.digest(self.state.secret, session + commitment, "sha256")[:16]
 
     def connected(self) -> None:
         """A new connection: it is to be bound to this device."""
@@ -199,7 +215,7 @@ class Own:
         old, known = self.id, self._contacts.list_of(self.user)
         self.account = Account()
         certificate = certify(self.account, self._identity, self.user, self._turn.now)
-        self.state = OwnState(self.user, "", certificate.raw)
+        self.state = OwnState(self.user, "", certificate.raw, self._entropy(32))
         self.save()
         if self._may_list() and known is not None:
             current = {d.device: d for d in known.devices.devices if d.device != old}

@@ -66,12 +66,14 @@ class Payload(Struct, frozen=True, array_like=True, tag="encchat/message/1"):
 
 
 class Sealed(Struct, frozen=True, array_like=True):
-    """The body of an entry of kind ``sealed``."""
+    """The body of an entry of kind ``sealed``. ``mark`` means something to the sending device alone: it is a
+    MAC with which that device knows its own messages again even where it forgot their session."""
 
     alg: Alg
     session: SessionId
     commitment: Digest
     ciphertext: Annotated[bytes, Meta(max_length=MAX_SEALED)]
+    mark: Mid
 
 
 _sealed = msgspec.msgpack.Decoder(Sealed)

@@ -7,6 +7,7 @@ must have seen the same log as we did up to where it says.
 
 from __future__ import annotations
 
+import hmac
 from collections import Counter
 from collections.abc import Iterable
 
@@ -172,7 +173,7 @@ class Reading:
         mine = entry.device == self._own.id and entry.sender == self._own.user
         if key is None:
             if mine:
-                self._roll_back(entry)
+                self._judge_own(entry, sealed)
             self._wait(entry)
             return
         if key.user != entry.sender:
@@ -244,6 +245,12 @@ class Reading:
             self._keeper.put("waiting", id, entry)
             self._waiting.setdefault((entry.device, entry.session), {})[id] = None
         self._turn.tell(fx.Waiting(*place, kept))
+
+    def _judge_own(self, entry: WaitingEntry, sealed: Sealed) -> None:
+        """A message in our own device's name, whose session we do not have: ours all the same, or made up."""
+        if not hmac.compare_digest(self._own.mark(sealed.session, sealed.commitment), sealed.mark):
+            raise NotGenuine("wrong-sender", "It was not written by this device, though the server says so.")
+        self._roll_back(entry)
 
     def _roll_back(self, entry: WaitingEntry) -> None:
         """The log knows more of this device than the device itself."""

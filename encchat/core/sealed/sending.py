@@ -242,10 +242,9 @@ class Sending:
         )
         plaintext = payload.pad(said)
         ciphertext = talk.session.encrypt(plaintext).to_bytes()
-        sealed = Sealed(
-            ALG_ROOM, ratchets.session_id(talk.session), payload.commitment(plaintext), ciphertext
-        )
-        return encode(sealed)
+        session, commitment = ratchets.session_id(talk.session), payload.commitment(plaintext)
+        mark = self._own.mark(session, commitment)
+        return encode(Sealed(ALG_ROOM, session, commitment, ciphertext, mark))
 
     def _talk(self, epoch: Epoch) -> Talk | None:
         """Our session for who is in the room now; None while somebody's identity is in question."""
