@@ -14,12 +14,12 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from encchat.ciphers.interfaces import IClientCipher, IServerCipher
 from encchat.ciphers.registry import client_cipher, server_cipher
-from encchat.cli.running import prepare
 from encchat.client.address import Address, parse_port
 from encchat.client.classic import ClassicTalk, OnePeer
 from encchat.client.lines import Reader, Writer
 from encchat.client.link import CONNECT_FAILURES, CONNECT_TIMEOUT, no_connection
 from encchat.errors import ConfigError
+from encchat.library.opening import prepare
 
 CIPHER = "rsa:classic=only"
 

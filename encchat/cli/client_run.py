@@ -159,7 +159,7 @@ class Program:
             tap = None if self.wire is None else self.wire.tap
             return await run_classic(reactor, self.address, self.options.listen, self.status, tap)
         directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
-        opening = Opening(directory, self.address, lane=not (self.errand or self.span))
+        opening = Opening(directory, self.address, lane=not (self.options.send or self.span))
         try:
             for notice in opening.store.take_notices():
                 self.status(notice)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -90,12 +89,6 @@ class Runner:
     def _cancel(self) -> None:
         if self._main is not None:
             self._main.cancel()
-
-
-async def prepare(reactor: Any, cipher: Any) -> None:
-    """Have a cipher read or make its keys, in a thread, and start it."""
-    await deferToThreadPool(reactor, reactor.getThreadPool(), cipher.prepare)
-    cipher.start(reactor)
 
 
 def status(program: str) -> Callable[[str], None]:

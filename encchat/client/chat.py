@@ -66,7 +66,7 @@ class Chat:
         self._read: dict[str, int] = {}
         self._mark_timer: IDelayedCall | None = None
         self._ignored = keeper.store.ignored()
-        self._watchers: list[tuple[Callable[[], bool], Deferred[None]]] = []
+        self._watchers: list[tuple[Callable[[], object], Deferred[None]]] = []
 
     def start(self, console: Console, link: Link) -> int:
         """Everything is there. Takes up what an earlier run could not send; returns how much that is."""
@@ -222,7 +222,7 @@ class Chat:
         """
         self._keeper.store.set(name, value)
 
-    def when(self, condition: Callable[[], bool]) -> Deferred[None]:
+    def when(self, condition: Callable[[], object]) -> Deferred[None]:
         """Fires once ``condition`` holds; it is looked at after everything that happens."""
         waiting: Deferred[None] = Deferred()
         if condition():

@@ -131,6 +131,10 @@ class Session:
         """Whether requests can be made."""
         return self.state is State.ADMITTED
 
+    def is_own(self, entry: m.Entry) -> bool:
+        """Whether this session has sent it, not too long ago."""
+        return entry.sender == self.name and self._outgoing.is_own(entry.msgid)
+
     @property
     def questions(self) -> int:
         """How many requests for an answer, other than messages, wait for it."""
@@ -309,8 +313,7 @@ class Session:
         return self._membership.gone(request.room) if request.kind is m.Part else ()
 
     def _entry(self, message: m.Entry, frame: bytes) -> Iterable[e.Event]:
-        own = message.sender == self.name and self._outgoing.is_own(message.msgid)
-        return self._membership.entry(message, frame, own)
+        return self._membership.entry(message, frame, self.is_own(message))
 
     def _sent(self, message: m.Sent) -> Iterable[e.Event]:
         request = self._requests.answered(message.id, m.Sent)

@@ -1,0 +1,113 @@
+"""What every client needs before it can talk, whoever uses it: the profile's store and lane, a cipher that
+has its keys, and a chat joined to a link. The command line and the library are built on this."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.threads import deferToThreadPool
+
+import encchat
+from encchat.ciphers.interfaces import IClientCipher
+from encchat.client.address import Address
+from encchat.client.chat import Chat
+from encchat.client.keeping import Keeper
+from encchat.client.lanes import Lane
+from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
+from encchat.client.session import VERSIONS
+from encchat.client.store import Store
+from encchat.client.store.key import Keyring, find_keyring
+from encchat.client.trust import Trust
+from encchat.messages import Hello
+
+#: How the software names itself to servers.
+SOFTWARE = f"encchat {encchat.__version__}"[:32]
+
+
+class Opening:
+    """The store of the profile in ``directory``, and a lane of its outbox unless nothing is to be kept there.
+
+    :raises ConfigError: they cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        address: Address,
+        *,
+        lane: bool = True,
+        keyring: Callable[[], Keyring | None] = find_keyring,
+    ) -> None:
+        self.address = address
+        self.store = Store.open(directory, keyring)
+        try:
+            self.lane = Lane.take(directory, self.store) if lane else None
+        except BaseException:
+            self.store.close()
+            raise
+        number = None if self.lane is None else self.lane.number
+        self.keeper = Keeper(self.store, str(address), number)
+
+    def close(self) -> None:
+        """Let go of both."""
+        if self.lane is not None:
+            self.lane.release()
+        self.store.close()
+
+    def converse(
+        self,
+        reactor: Any,
+        cipher: IClientCipher,
+        trust: Trust,
+        name: str,
+        patience: Patience,
+        *,
+        link_code: str = "",
+        accept_log: bool = False,
+    ) -> tuple[Chat, Link]:
+        """A chat under ``name``, and the link for it. The chat is to be started, and the link to be run."""
+        chat = Chat(
+            reactor,
+            Hello(VERSIONS, name, "", SOFTWARE, link_code),
+            trust,
+            self.keeper,
+            token=msgid,
+            milliseconds=milliseconds,
+            accept_log=accept_log,
+        )
+        host = self.address.host
+        endpoint = HostnameEndpoint(reactor, host, self.address.port, timeout=CONNECT_TIMEOUT)
+        link = Link(
+            reactor,
+            self.address,
+            endpoint,
+            lambda factory: cipher.wrap(factory, host, trust.judge),
+            chat.session,
+            chat,
+            patience,
+            random.random,
+        )
+        return chat, link
+
+
+async def prepare(reactor: Any, cipher: Any) -> None:
+    """Have a cipher read or make its keys, in a thread, and start it."""
+    await deferToThreadPool(reactor, reactor.getThreadPool(), cipher.prepare)
+    cipher.start(reactor)
+
+
+def msgid() -> bytes:
+    """A message id that begins with the time, as UUIDv7 does (RFC 9562, section 5.7): what was sent together
+    lies together in the server's index. The 10 bytes that follow are random."""
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
+
+
+def milliseconds() -> int:
+    """The time, as messages carry it."""
+    return int(time.time() * 1000)
