@@ -167,7 +167,8 @@ class Send(_Message, frozen=True):
     ``reply``, ``edit``, ``delete``, ``reaction`` or ``file``, whose bodies are JSON. In a sealed room it is
     ``sealed`` or ``roster``, and ``roster`` is the seq of the last roster that the sender has seen: if there
     is a later one, the entry is refused (``roster-changed``), as it would be for others than the sender
-    believes. Answered by ``Sent`` once the entry is stored; the same msgid again is answered alike."""
+    believes. Answered by ``Sent`` once the entry is stored; the same msgid again is answered alike. Without
+    a room, a ``text`` of the server's admins is told to everybody who is in, as a ``Notice``."""
 
     id: Id
     room: RoomName

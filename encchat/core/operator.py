@@ -16,7 +16,7 @@ from encchat.core.admission import Claim
 from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
 from encchat.core.names import is_guest, parse_name
-from encchat.core.refusals import Certified, NoSuchName, NotAnAdmin, TooManyListed
+from encchat.core.refusals import Certified, NoSuchName, NotAnAdmin, NotText, TooManyListed
 from encchat.core.rules import MAX_LISTED, Person, Rank, Restraint, released, restrained
 from encchat.errors import RefusedError
 from encchat.text import clean_line
@@ -234,6 +234,25 @@ async def act_here(session: Session, message: m.Kick | m.Ban | m.Unban) -> None:
         case m.Unban():
             await unban(hub, message.name, actor)
     session.answer(m.Sent(message.id, 0, hub.milliseconds()))
+
+
+def announce_here(session: Session, message: m.Send) -> None:
+    """An admin's word to everybody: a message without a room.
+
+    :raises NotAnAdmin: the peer is none.
+    :raises NotText: it is no text.
+    """
+    if not session.person.admin:
+        raise NotAnAdmin()
+    session.take_act()
+    try:
+        text = message.body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotText() from None
+    if message.kind != "text" or not text.strip():
+        raise NotText()
+    announce(session.hub, text, Actor(session.name.shown, session.identity.fingerprint))
+    session.answer(m.Sent(message.id, 0, session.hub.milliseconds()))
 
 
 async def _subject(hub: Hub, subject: str) -> Person:

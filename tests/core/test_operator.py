@@ -179,6 +179,19 @@ class Server(OperatorTestCase):
         self.assertEqual(self.bob.news(), [m.Notice("down at noon ")])
         self.assertEqual(waiting.news(), [])
 
+    def test_announce_by_message(self) -> None:
+        root = self.world.named("root", ROOT)
+        self.world.hub.audit = notebook = Notebook()
+        told = m.Send(5, "", bytes(16), "text", b"down at noon")
+        self.assertEqual(self.bob.ask(told)[0].code, "not-allowed")
+        sent, notice = sorted(root.ask(told), key=lambda one: isinstance(one, m.Notice))
+        self.assertEqual((sent.id, sent.seq, notice), (5, 0, m.Notice("down at noon")))
+        self.assertEqual(self.bob.news(), [notice])
+        self.assertIn(("announce", "root"), notebook.lines())
+        for kind, body in (("text", b" "), ("text", b"\xff"), ("me", b"waves")):
+            self.assertEqual(root.ask(m.Send(6, "", bytes(16), kind, body))[0].code, "not-text", body)
+        self.assertEqual(self.bob.news(), [])
+
     def test_by_message(self) -> None:
         root = self.world.named("root", ROOT)
         for message in (kick("bob", ""), ban("bob", ""), unban("bob", "")):
