@@ -51,14 +51,6 @@ class Options:
     send_file: tuple[str, str] | None = None
     get: tuple[str, int] | None = None
     to: str | None = None
-    tail: int | None = None
-    since: str | None = None
-    until: str | None = None
-
-    @property
-    def extract(self) -> bool:
-        """Whether a part of a room's log is wanted, and nothing said."""
-        return (self.tail, self.since, self.until) != (None, None, None)
 
     @property
     def extract(self) -> bool:
@@ -197,10 +189,6 @@ def _check(options: Options) -> None:
         wrong("--tail and --since both say where to begin: leave out one of them.")
     if options.extract and options.linear:
         wrong("--tail, --since and --until print and end: leave out --linear.")
-    if options.extract and (options.classic or options.send or options.history is not None):
-        wrong("--tail, --since and --until only read: leave out --send, --history and --classic.")
-    if options.tail is not None and options.since is not None:
-        wrong("--tail and --since both say where to begin: leave out one of them.")
     if options.extract and (options.send_file or options.get):
         wrong("--tail, --since and --until only read: leave out --send-file and --get.")
     if options.send and (options.json or options.follow or options.history is not None):
@@ -215,8 +203,6 @@ def _check(options: Options) -> None:
         wrong("--to says where --get saves a file.")
     if options.send and not options.send[1]:
         wrong("--send needs a text that is not empty.")
-    if options.extract and options.linear:
-        wrong("--tail, --since and --until print and end: leave out --linear.")
     if options.wire:
         from encchat.wiretap.files import check_names
 
