@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encchat.errors import ConfigError
-from encchat.logs import index
+from encchat.logs import boxes, index
 from encchat.logs.backup import copy
 from encchat.logs.files import DirectoryLock, check_file, prepare_directory, sync_directory
 from encchat.logs.queries import read
@@ -148,6 +148,9 @@ def _replace(source: Path, directory: Path) -> Path | None:
     fresh.unlink(missing_ok=True)
     with opened(source, earlier=True) as connection:
         copy(connection, fresh)
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as restored:
+        restored.execute("PRAGMA secure_delete = ON")
+        boxes.spend(restored)
     before = None
     if check_file(target):
         _bring_together(target)

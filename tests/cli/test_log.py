@@ -225,6 +225,19 @@ class Whole(LogCase):
         self.assertEqual(list(verify(self.data / "log.sqlite.before-restore-1")), [])
         self.assertIn("before-restore-2", self.done("restore", copy))
 
+    def test_restore_hands_out_no_key_again(self) -> None:
+        """One that was not handed out when the backup was made may have been since."""
+        log = self.open()
+        self.rig.wait(log.keys.add("alice device", [b"key 1", b"key 2"]))
+        copy = self.data / "copy.sqlite"
+        self.rig.wait(log.backup(copy))
+        self.assertEqual(list(self.rig.wait(log.keys.take(["alice device"]))), [b"key 1"])
+        self.rig.wait(log.close())
+        self.done("restore", copy)
+        log = self.open()
+        self.assertEqual(self.rig.wait(log.keys.add("alice device", [b"key 1", b"key 3"])), 1)
+        self.assertEqual(list(self.rig.wait(log.keys.take(["alice device"]))), [b"key 3"])
+
     def test_restore_in_place_of_what_was_killed(self) -> None:
         copy = self.data / "copy"
         self.done("backup", copy)
