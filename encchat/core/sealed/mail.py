@@ -227,10 +227,14 @@ class Mail:
         if prekey is None:
             self._mend(sender)
             raise LetterRefused(reason="no session with its sender can open it")
-        with checked("letter"):
-            session, plain = self._own.account.create_inbound_session(
-                Curve25519PublicKey.from_bytes(sender.device.curve), prekey
-            )
+        try:
+            with checked("letter"):
+                session, plain = self._own.account.create_inbound_session(
+                    Curve25519PublicKey.from_bytes(sender.device.curve), prekey
+                )
+        except BadCrypto:
+            self._mend(sender)
+            raise
         self._own.was_begun(ciphertext)
         self._add(device, session)
         for content in self._held.pop(device, []):  # they need no claim any more

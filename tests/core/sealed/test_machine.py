@@ -97,6 +97,11 @@ class Machine(RuleBasedStateMachine):
         for name in NAMES:
             self.people[name] = person = Person(self.server, name)
             person.rooms = set(ROOMS)
+        self.people["alice"].change("#tea", create=True, add=NAMES)
+        self.people["bob"].change("#oak", create=True, add=("alice", "carol"), policy="members")
+        for person in self.people.values():
+            person.sync()
+        self.check()
 
     def check(self) -> None:
         """Look at what was shown since the last time."""
@@ -143,16 +148,22 @@ class Machine(RuleBasedStateMachine):
             self.texts += 1
             text = f"{who} says {self.texts}"
             person = self.people[who]
-            person.msgids += 1
-            msgid = f"{who[:8]:8}{person.msgids:8}".encode()
+            msgid = person.msgid()
             self.model.said[text] = (room, who, msgid)
             person.do(person.vault.send(room, msgid, "text", text.encode(), self.server.now))
         self.check()
 
-    @rule(who=people)
-    def sync(self, who: str) -> None:
-        self.people[who].sync()
+    @rule(who=st.sets(people, min_size=1))
+    def sync(self, who: set[str]) -> None:
+        for name in sorted(who):
+            self.people[name].sync()
         self.check()
+
+    @rule(room=st.sampled_from(ROOMS[:2]), talk=st.lists(people, min_size=1, max_size=6))
+    def talk(self, room: str, talk: list[str]) -> None:
+        for who in talk:
+            self.people[who].sync()
+            self.say(who, room, 1)
 
     @rule(who=people)
     def go_offline(self, who: str) -> None:
