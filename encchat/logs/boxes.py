@@ -143,7 +143,7 @@ def take(connection: sqlite3.Connection, box: str) -> bytes:
 
 def spend(connection: sqlite3.Connection) -> None:
     """Count every one-time key as handed out: in a log that was brought back from a backup any of them may
-    have been, after it was made. Their devices bring new ones. (A log from before there were keys has none.)"""
+    have been, after it was made. Their devices bring new ones. (An older log has no keys.)"""
     if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'one_time'").fetchone()[0]:
         connection.execute("UPDATE one_time SET key = NULL")
 
