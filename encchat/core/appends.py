@@ -7,10 +7,10 @@ the log is, the larger its batches grow. Everything is answered exactly once, in
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from encchat.core.interfaces import Draft, IRoomLog, Outcome, Stored, Unavailable
+from encchat.core.interfaces import Draft, IRoomLog, ITurn, Outcome, Stored, Unavailable
 from encchat.errors import StorageError
 
 #: What an append is answered with: the outcome, or why nothing is known of it.
@@ -19,6 +19,8 @@ Answer: TypeAlias = Outcome | StorageError
 #: Drafts and body bytes in one append at most.
 BATCH = 2000
 BATCH_BYTES = 1024 * 1024
+#: Body bytes that are worth an append of their own, which therefore does not wait for more.
+SOON_BYTES = 64 * 1024
 #: Drafts and body bytes that wait, above which no more should be read from the peers.
 QUEUE = 10_000
 QUEUE_BYTES = 8 * 1024 * 1024
@@ -27,21 +29,21 @@ QUEUE_BYTES = 8 * 1024 * 1024
 class AppendQueue:
     """``put`` drafts; ``committed`` is called with what each batch stored, after its answers were given.
 
-    ``spawn`` runs a coroutine and reports what it did not foresee; ``soon`` runs a function after the
-    current turn, so that what one turn brings becomes one batch.
+    What one turn brings becomes one batch. ``pause`` tells for how many seconds the next batch should wait
+    for more to come; one of some size does not.
     """
 
     def __init__(
         self,
         log: IRoomLog,
-        spawn: Callable[[Coroutine[object, object, None]], None],
-        soon: Callable[[Callable[[], None]], None],
+        turn: ITurn,
         committed: Callable[[Sequence[tuple[Draft, Stored]]], None],
+        pause: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._log = log
-        self._spawn = spawn
-        self._soon = soon
+        self._turn = turn
         self._committed = committed
+        self._pause = pause
         self._waiting: deque[tuple[Draft, Callable[[Answer], None]]] = deque()
         self._bytes = 0
         self._running = False
@@ -64,28 +66,38 @@ class AppendQueue:
         self._bytes += len(draft.body)
         if not self._running:
             self._running = True
-            self._soon(self._start)
+            self._turn.soon(self._start)
 
     def when_relieved(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once the queue has room again."""
         self._relief.append(callback)
 
     def _start(self) -> None:
-        self._spawn(self._run())
+        """Append what waits, now or when it should; to be called only while nothing else would."""
+        pause = 0.0 if self._bytes >= SOON_BYTES else self._pause()
+        if pause:
+            self._turn.after(pause, self._go)
+        else:
+            self._go()
+
+    def _go(self) -> None:
+        self._turn.spawn(self._run(), None)
 
     async def _run(self) -> None:
+        rest = False
         try:
-            while self._waiting:
+            while self._waiting and not rest:
                 await self._append(self._take())
                 if not self.full and self._relief:
                     relief, self._relief = self._relief, []
                     for callback in relief:
                         callback()
+                rest = self._bytes < SOON_BYTES and self._pause() > 0
         finally:
-            self._running = False
-            if self._waiting:  # only after a failure that nobody foresaw: the next batch may succeed
-                self._running = True
-                self._soon(self._start)
+            # More waits after a pause only, or a failure that nobody foresaw: the next batch may succeed.
+            self._running = bool(self._waiting)
+            if self._waiting:
+                self._turn.soon(self._start)
 
     def _take(self) -> list[tuple[Draft, Callable[[Answer], None]]]:
         batch: list[tuple[Draft, Callable[[Answer], None]]] = []

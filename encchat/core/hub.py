@@ -23,6 +23,7 @@ from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn
 from encchat.core.keeper import Keeper
 from encchat.core.keeping import IStore
 from encchat.core.names import LOBBY, Name, is_open, parse_name
+from encchat.core.pace import Pace
 from encchat.core.post import Post
 from encchat.core.refusals import NoSuchName, NoSuchRoom, NotAMember
 from encchat.core.rooms import LIST_BYTES, Room
@@ -72,10 +73,11 @@ class Hub:
         self.audit = audit
         self.keeper = None if blobs is None else Keeper(blobs, self.directory, turn, settings.files)
         self.door = Door(self)
+        self._pace = Pace()
         self.post = Post(self)
         self.claims = ClaimRates()
         self.enrolment = Enrolment(self.directory)
-        self.appends = AppendQueue(log, lambda work: turn.spawn(work, None), turn.soon, self._committed)
+        self.appends = AppendQueue(log, turn, self._committed, lambda: self._pace.wait(turn.now()))
         #: Those who were admitted; and all, with those who still have to say hello.
         self.sessions: set[Session] = set()
         self._connected: set[Session] = set()
@@ -345,6 +347,7 @@ class Hub:
 
     def flush(self) -> None:
         """One write to each session that something waits for."""
+        began = self.turn.now()
         self._flushing = True  # what the loops below touch is flushed by them, not by another turn
         rooms, self._dirty_rooms = self._dirty_rooms, set()
         behind: dict[Session, None] = {}
@@ -356,6 +359,7 @@ class Hub:
             session.flush()
         for session in behind:
             session.catch_up()
+        self._pace.worked(began, self.turn.now())
 
     def tick(self) -> None:
         """Judge every session's silence, and let go on what waits since the log failed: those who read on,

@@ -269,6 +269,9 @@ class ITurn(Interface):
     def soon(step: Callable[[], None]) -> None:
         """Run ``step`` once the current turn's input has been handled."""
 
+    def after(seconds: float, step: Callable[[], None]) -> None:
+        """Run ``step`` after so many seconds."""
+
     def spawn(work: Coroutine[object, object, None], session: Session | None) -> None:
         """Run ``work``. What it did not foresee is logged, and closes ``session``."""
 

@@ -42,6 +42,10 @@ class ReactorTurn:
         """At the end of this reactor turn."""
         self._reactor.callLater(0, step)
 
+    def after(self, seconds: float, step: Callable[[], None]) -> None:
+        """After so many seconds."""
+        self._reactor.callLater(seconds, step)
+
     def spawn(self, work: Coroutine[object, object, None], session: Session | None) -> None:
         """Run ``work``; what it did not foresee is logged with its traceback and ends ``session`` alone."""
 

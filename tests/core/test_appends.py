@@ -26,8 +26,9 @@ class Queue(SynchronousTestCase):
         self.log = GatedLog(LOG_ID)
         self.batches: list[int] = []
         self.answers: list[tuple[int, Any]] = []
+        self.pauses: list[float] = []
         self.queue = AppendQueue(
-            self.log, lambda work: self.turn.spawn(work, None), self.turn.soon, self.committed
+            self.log, self.turn, self.committed, lambda: self.pauses.pop(0) if self.pauses else 0.0
         )
 
     def committed(self, stored: Sequence[tuple[Draft, Stored]]) -> None:
@@ -44,6 +45,38 @@ class Queue(SynchronousTestCase):
         self.assertEqual(self.batches, [5])
         self.assertEqual([outcome.seq for _, outcome in self.answers], [1, 2, 3, 4, 5])
         self.assertTrue(self.queue.idle)
+
+    def test_a_pause_gathers(self) -> None:
+        """What comes during the pause goes along, in one append."""
+        self.pauses = [0.004]
+        self.put(1)
+        self.turn.steps.popleft()()  # the turn ends; the pause begins
+        self.assertEqual((self.turn.time, self.batches), (1000.004, []))
+        self.assertFalse(self.queue.idle)
+        self.put(2)
+        self.turn.end()
+        self.assertEqual(self.batches, [2])
+        self.assertTrue(self.queue.idle)
+
+    def test_a_pause_between_batches(self) -> None:
+        self.log.gates = []
+        self.put(1)
+        self.turn.end()
+        self.put(2)
+        self.pauses = [0.004, 0.003]  # asked for as the first is done, and in the turn after it
+        self.turn.open(self.log.gates.pop())
+        self.assertEqual((self.batches, self.log.gates), ([1], []))
+        self.put(3)
+        self.turn.end()
+        self.assertEqual(self.turn.time, 1000.003)
+        self.turn.open(self.log.gates.pop())
+        self.assertEqual(self.batches, [1, 2])
+
+    def test_enough_does_not_pause(self) -> None:
+        self.pauses = [0.004]
+        self.put(1, bytes(appends.SOON_BYTES))
+        self.turn.end()
+        self.assertEqual((self.batches, self.pauses), ([1], [0.004]))
 
     def test_batches_grow_while_the_log_is_slow(self) -> None:
         self.log.gates = []

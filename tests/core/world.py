@@ -75,6 +75,10 @@ class ManualTurn:
     def soon(self, step: Callable[[], None]) -> None:
         self.steps.append(step)
 
+    def after(self, seconds: float, step: Callable[[], None]) -> None:
+        self.time += seconds  # nothing else happens meanwhile
+        self.steps.append(step)
+
     def spawn(self, work: Coroutine[Any, Any, None], session: Session | None) -> None:
         self._drive(work, session, None)
 
