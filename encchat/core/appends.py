@@ -74,11 +74,14 @@ class AppendQueue:
 
     def _start(self) -> None:
         """Append what waits, now or when it should; to be called only while nothing else would."""
-        pause = 0.0 if self._bytes >= SOON_BYTES else self._pause()
+        pause = self._rest()
         if pause:
             self._turn.after(pause, self._go)
         else:
             self._go()
+
+    def _rest(self) -> float:
+        return 0.0 if self._bytes >= SOON_BYTES else self._pause()
 
     def _go(self) -> None:
         self._turn.spawn(self._run(), None)
@@ -92,7 +95,7 @@ class AppendQueue:
                     relief, self._relief = self._relief, []
                     for callback in relief:
                         callback()
-                rest = self._bytes < SOON_BYTES and self._pause() > 0
+                rest = bool(self._waiting) and self._rest() > 0
         finally:
             # More waits after a pause only, or a failure that nobody foresaw: the next batch may succeed.
             self._running = bool(self._waiting)
