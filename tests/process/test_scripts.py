@@ -1,0 +1,102 @@
+"""The client as scripts use it: a log shipper across a restart, parts of a room, heads that stop reading.
+
+The examples of docs/json.md run here, as they stand on the page.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+from tests.process.harness import CLIENT, Child
+from tests.process.test_client_pipe import ClientCase
+
+OPS = "+ops"
+
+
+class Shipper(ClientCase):
+    async def test_a_log_that_grows_across_a_restart(self) -> None:
+        """tail -f log | encchat-client: each line once and in order, though the server is killed in the
+        middle."""
+        service = await self.serve("--rate", "0")
+        port, log = service.port, self.home / "app.log"
+        log.write_text("line 0\n")
+        reader = self.client("--accept-new", "--room", OPS, "--follow", service.address, name="bob")
+        await reader.error_line(f"in {OPS}")
+        tail = subprocess.Popen(["tail", "-n", "+1", "-f", str(log)], stdout=subprocess.PIPE)  # noqa: ASYNC220 -- it only starts, and needs no reactor
+        self.addCleanup(tail.wait)
+        self.addCleanup(tail.terminate)
+        assert tail.stdout is not None
+        options = ("--accept-new", "--room", OPS, "--state", str(self.home / "client"), service.address)
+        shipper = self.spawn(
+            [*CLIENT, "--name", "alice", *options], Child("shipper"), stdin=tail.stdout.fileno()
+        )
+        tail.stdout.close()
+        written = 1
+
+        def write(count: int) -> None:
+            nonlocal written
+            with log.open("a") as file:
+                for _ in range(count):
+                    file.write(f"line {written}\n")
+                    written += 1
+
+        await reader.line("alice: line 0")
+        write(100)
+        await reader.line("alice: line 100")
+        service.signal(signal.SIGKILL)
+        await service.end()
+        write(200)
+        await shipper.error_line("Trying again")
+        service = await self.serve("--rate", "0", port=str(port))
+        write(100)
+        await reader.line("alice: line 400")
+        self.assertEqual(reader.out, [f"alice: line {number}" for number in range(401)])
+        stored = await self.run_client(
+            "--accept-new", "--room", OPS, "--tail", "1000", service.address, name="carol"
+        )
+        self.assertEqual(stored.out, reader.out, "and so they are stored")
+
+
+class Extracts(ClientCase):
+    async def test_parts_of_a_room(self) -> None:
+        service = await self.serve()
+        await self.finish(
+            self.shell(f"printf 'one\\ntwo\\nthree\\n' | $CLIENT --name alice --accept-new {service.address}")
+        )
+        for options, expected in (
+            (("--tail", "2"), ["alice: two", "alice: three"]),
+            (("--since", "1h"), ["alice: one", "alice: two", "alice: three"]),
+            (("--until", "1h"), []),
+            (("--since", "2020-01-01", "--until", "2020-01-02"), []),
+        ):
+            child = await self.run_client("--accept-new", *options, service.address, name="bob")
+            self.assertEqual(child.out, expected, options)
+        # It left no trace: the next run in a pipe shows what it would have shown.
+        child = await self.run_client("--history", "3", service.address, name="bob")
+        self.assertEqual(len(child.out), 3)
+
+    async def test_mistakes(self) -> None:
+        for options, words in (
+            (("--since", "soon"), "--since 'soon' is no time"),
+            (("--since", "1h", "--until", "2h"), "nothing between them"),
+            (("--tail", "3", "--since", "1h"), "both say where to begin"),
+            (("--tail", "3", "--send", "+lobby", "x"), "only read"),
+            (("--wire", "localhost:9999"), "write --wire - to see it"),
+        ):
+            child = await self.run_client(*options, code=2)
+            self.assertEqual(len(child.err), 1, child.report())
+            self.assertIn(words, child.err[0])
+
+    async def test_a_head_that_stops_reading(self) -> None:
+        """Quietly: nothing on stderr but what is always said there, and no signal."""
+        service = await self.serve("--rate", "0")
+        await self.finish(self.shell(f"seq 5000 | $CLIENT --name alice --accept-new {service.address}"))
+        child = self.shell(
+            f"($CLIENT --name bob --accept-new --tail 5000 {service.address}; echo code $? >&2) | head -1"
+        )
+        await self.finish(child)
+        self.assertEqual(child.out, ["alice: 1"])
+        self.assertEqual(child.err[-1], "code 1")
+        said = [line for line in child.err[:-1] if "connected as" not in line and "in +lobby" not in line]
+        self.assertEqual(said, [])
