@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -33,6 +32,7 @@ from encchat.core.names import parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.library.driving import find_reactor, release_threads
 from encchat.library.opening import Opening, milliseconds, prepare
+from encchat.library.pending import Pending
 from encchat.library.room import NotJoined, NotSent, PutOut, Room
 from encchat.library.waiting import in_task, wait
 from encchat.messages import DEFAULT_PORT, Profile, RoomInfo
@@ -89,6 +89,7 @@ class Client:
 
     chat: Chat
     _link: Link
+    _pending: Pending
 
     def __init__(
         self,
@@ -111,11 +112,6 @@ class Client:
         self._link_code, self._keep_trying = link_code, keep_trying
         self._reactor = reactor
         self._rooms: dict[str, Room] = {}
-        self._sends: dict[bytes, Deferred[int]] = {}
-        self._answers: dict[int, Deferred[e.Event]] = {}
-        self._waits: set[Deferred[None]] = set()
-        self._ready: list[Callable[[], object]] = []
-        self._turn: Any = None
         self._events: deque[e.Event] = deque(maxlen=EVENTS)
         #: Why it is over; None: it is not.
         self._error: Exception | None = None
@@ -124,6 +120,7 @@ class Client:
 
     async def __aenter__(self) -> Client:
         reactor = self._reactor = self._reactor or find_reactor()
+        self._pending = Pending(reactor)
         directory = open_profile(self._name, self._state)
         self._opening = opening = Opening(directory, self._address)
         try:
@@ -235,13 +232,10 @@ class Client:
             return
         self._check()
         watch = self.chat.when(condition)
-        held: Deferred[None] = Deferred()
-        self._waits.add(held)
-        watch.addCallbacks(lambda _: self._soon(partial(_fire, held, None)), lambda _: None)
+        watch.addCallbacks(lambda _: self._pending.settle(watch, None), lambda _: None)
         try:
-            await wait(held)
+            await self._pending.result(watch)
         finally:
-            self._waits.discard(held)
             watch.cancel()
 
     async def pause(self, seconds: float) -> None:
@@ -258,24 +252,31 @@ class Client:
         """
         await self.until(lambda: self.chat.session.admitted)
         request = ask()
-        held: Deferred[e.Event] = Deferred()
-        self._answers[request] = held
+        self._pending.expect(("answer", request))
         self.chat.flush()
-        try:
-            return await wait(held)
-        finally:
-            self._answers.pop(request, None)
+        event: e.Event = await self._pending.result(("answer", request))
+        return event
 
     async def stored(self, room: str, text: str, kind: str) -> int:
         """Send a message, and wait until it is stored."""
         self._check()
         (item,) = self.chat.say(room, text, kind=kind)
-        held: Deferred[int] = Deferred()
-        self._sends[item.msgid] = held
-        try:
-            return await wait(held)
-        finally:
-            self._sends.pop(item.msgid, None)
+        seq: int = await self._pending.result(item.msgid)
+        return seq
+
+    async def given(self, room: str, path: Path) -> int:
+        """Give a file to a room, and wait until its entry is stored."""
+        self._check()
+        event = await self._pending.result(("file", self.chat.files.give(room, str(path))))
+        seq: int = await self._pending.result(event.msgid)
+        return seq
+
+    async def saved(self, room: str, seq: int, path: Path | None) -> Path:
+        """Fetch the file that an entry tells of, and wait until it is on the disk."""
+        self._check()
+        wish = None if path is None else str(path)
+        event = await self._pending.result(("file", self.chat.files.fetch(room, seq, wish)))
+        return Path(event.path)
 
     def leave_room(self, room: Room) -> None:
         """The program leaves a room."""
@@ -283,7 +284,7 @@ class Client:
             self.chat.session.part(room.name)
             self.chat.flush()
             room.ended(None)
-            self._soon(room.rouse)
+            self._pending.soon(room.rouse)
 
     def _check(self) -> None:
         if self._error is not None:
@@ -294,8 +295,6 @@ class Client:
     def happened(self, events: Sequence[e.Event]) -> None:
         """What the server said, or became of the link."""
         for event in events:
-            if self.chat.hides(event):
-                continue
             if isinstance(event, e.NewEntry):
                 room = self._rooms.get(event.entry.room)
                 if room is not None:
@@ -303,9 +302,10 @@ class Client:
                 continue
             self._noted(event)
             self._events.append(event)
-        self._soon(self._rouse)
+        self._pending.soon(self._rouse)
 
     def _noted(self, event: e.Event) -> None:
+        settle = self._pending.settle
         match event:
             case e.JoinedRoom():
                 if event.room in self._rooms:
@@ -315,14 +315,20 @@ class Client:
             case e.PutOut():
                 self._lost_room(event.room, PutOut(room=event.room, reason=event.text))
             case e.Acknowledged():
-                self._settle(self._sends, event.item.msgid, event.seq)
+                settle(event.item.msgid, event.seq)
             case e.NotSent():
                 refused = NotSent(room=event.item.room, reason=event.text)
-                self._settle(self._sends, event.item.msgid, Failure(refused))
+                settle(event.item.msgid, Failure(refused))
             case e.RequestFailed():
-                self._settle(self._answers, event.request, Failure(RequestRefused(event.code, event.text)))
+                settle(("answer", event.request), Failure(RequestRefused(event.code, event.text)))
+            case e.FileGiven() | e.FileSaved():
+                if isinstance(event, e.FileGiven) and self._pending.expected(("file", event.transfer)):
+                    self._pending.expect(event.msgid)
+                settle(("file", event.transfer), event)
+            case e.FileFailed():
+                settle(("file", event.transfer), Failure(RequestRefused(event.code, event.text)))
             case _:
-                self._settle(self._answers, getattr(event, "request", 0), event)
+                settle(("answer", getattr(event, "request", 0)), event)
 
     def warn(self, text: str) -> None:
         """What went wrong on our side, and is no error: into the program's log."""
@@ -332,28 +338,11 @@ class Client:
         room = self._rooms.pop(name, None)
         if room is not None:
             room.ended(error)
-            self._soon(room.rouse)
-
-    def _settle(self, held: dict[Any, Deferred[Any]], key: object, result: object) -> None:
-        deferred = held.pop(key, None)
-        if deferred is not None:
-            self._soon(partial(_fire, deferred, result))
+            self._pending.soon(room.rouse)
 
     def _rouse(self) -> None:
         for room in list(self._rooms.values()):
             room.rouse()
-
-    def _soon(self, call: Callable[[], object]) -> None:
-        """In a turn of its own, in order."""
-        self._ready.append(call)
-        if self._turn is None:
-            self._turn = self._reactor.callLater(0, self._go)
-
-    def _go(self) -> None:
-        self._turn = None
-        ready, self._ready = self._ready, []
-        for call in ready:
-            call()
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
@@ -369,13 +358,8 @@ class Client:
         self._error = error
         for room in self._rooms.values():
             room.ended(None if isinstance(error, Over) else error)
-        held: list[Deferred[Any]] = [*self._sends.values(), *self._answers.values(), *self._waits]
-        self._sends.clear()
-        self._answers.clear()
-        self._waits.clear()
-        for deferred in held:
-            self._soon(partial(_fire, deferred, Failure(error)))
-        self._soon(self._rouse)
+        self._pending.fail_all(error)
+        self._pending.soon(self._rouse)
 
 
 class Events:
@@ -394,9 +378,3 @@ class Events:
         except Over:
             raise StopAsyncIteration from None
         return self._waiting.popleft()
-
-
-def _fire(held: Deferred[Any], result: object) -> None:
-    """Let whoever waits go on, unless they were cancelled meanwhile."""
-    if not held.called:
-        held.callback(result)

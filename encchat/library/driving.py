@@ -27,7 +27,7 @@ def find_reactor() -> Any:
     """
     installed: Any = sys.modules.get("twisted.internet.reactor")
     if not in_task():
-        if installed is None or not installed.running:
+        if installed is None:  # one that is there runs, or is about to: task.react calls first
             raise NoReactor()
         return installed
     import asyncio

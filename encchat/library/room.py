@@ -8,6 +8,7 @@ chain is followed from entry to entry across both ways.
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -123,6 +124,21 @@ class Room:
             raise TooLong(size=size, limit=limit)
         return await self._client.stored(self.name, what, kind)
 
+    async def send_file(self, path: str | Path) -> int:
+        """Give a file to the room; returns the seq of its entry once that is stored. After an interruption
+        it goes on where it was.
+
+        :raises EncchatError: it cannot be read, or the server does not take it.
+        """
+        if self._over is not None:
+            raise NotIn(room=self.name)
+        return await self._client.given(self.name, Path(path))
+
+    async def save_file(self, seq: int, path: str | Path | None = None) -> Path:
+        """Fetch the file that the entry ``seq`` tells of, to ``path`` or into the downloads; returns where it
+        is. Nothing that is there is overwritten."""
+        return await self._client.saved(self.name, seq, None if path is None else Path(path))
+
     async def part(self) -> None:
         """Leave the room; whoever iterates comes to the end."""
         self._client.leave_room(self)
@@ -192,7 +208,7 @@ class Room:
 
         await self._client.until(there)
         if self.name not in rooms:
-            raise self._over if self._over is not None else NotIn(room=self.name)
+            raise self.error or NotIn(room=self.name)
 
     async def _read_on(self) -> None:
         """A page of what was not queued when it came."""
