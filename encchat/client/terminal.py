@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import in_terminal
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.styles import Style
@@ -150,7 +150,7 @@ class Terminal(PersonConsole):
         if self._session is None or not self._session.app.is_running:
             self._write(text)
         else:
-            run_in_terminal(lambda: self._write(text))
+            self._session.app.create_background_task(self._write_above(text))
         if self._waiting:
             self._draw_soon()
             return
@@ -166,6 +166,11 @@ class Terminal(PersonConsole):
             self._draw()
             if self._timer is not None and self._timer.active():
                 self._timer.cancel()
+
+    async def _write_above(self, text: str) -> None:
+        with self._window.at_once():
+            async with in_terminal():
+                self._window.write_raw(text)
 
     def _write(self, text: str) -> None:
         self._window.write_raw(text)

@@ -6,7 +6,8 @@ import fcntl
 import struct
 import sys
 import termios
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input.vt100 import Vt100Input
@@ -36,12 +37,29 @@ class Window(Vt100_Output):
     end into the shell."""
 
     def __init__(self, depth: Depth) -> None:
+        self._held = False
         super().__init__(
             sys.stdout,
             _size,
             default_color_depth=_DEPTHS.get(depth, ColorDepth.DEPTH_8_BIT),
             enable_cpr=False,
         )
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is written meanwhile goes out in one piece: a prompt that is taken away, drawn above and put
+        back does not flicker."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written, unless more is to go with it."""
+        if not self._held:
+            super().flush()
 
     def get_rows_below_cursor_position(self) -> int:
         """As many as there must be; the prompt takes more when it needs them."""

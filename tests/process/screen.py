@@ -40,6 +40,12 @@ class Screen(Child):
         return "\n".join(self.lines).rstrip("\n")
 
     @property
+    def cells(self) -> list[list[Any]]:
+        """The characters on the screen with their colours, by row."""
+        buffer, columns = self._screen.buffer, self._screen.columns
+        return [[buffer[row][column] for column in range(columns)] for row in range(self._screen.lines)]
+
+    @property
     def title(self) -> str:
         """The title of the window, if the program set one."""
         return str(self._screen.title)
