@@ -17,6 +17,8 @@ from encchat.core.admission import Claim
 from encchat.core.refusals import DeviceRevoked, DevicesChanged, KeysTooLarge, TooManySealedDevices
 from encchat.core.sealed.formats import Certificate, DeviceList, fingerprint_of
 
+#: Devices that are known to be revoked at most; a list names half as many.
+MAX_REVOKED = 400
 #: Devices of a name, and bytes of all their certificates, that are kept at most: one message holds them.
 MAX_DEVICES = 20
 MAX_CERTIFICATES = 180 * 1024
@@ -46,7 +48,7 @@ class DeviceBook(Struct, frozen=True, array_like=True):
         devices = {id: device for id, device in self.devices.items() if _is_of(device, claim)}
         if self.signer is None or _is_of(self.signer, claim):
             return self if devices == self.devices else replace(self, devices=devices)
-        return DeviceBook(devices)
+        return DeviceBook(devices, revoked=self.revoked)
 
     def followed(self, new: DeviceList, signer: Enlisted) -> DeviceBook:
         """The book with the next list.
@@ -57,7 +59,7 @@ class DeviceBook(Struct, frozen=True, array_like=True):
             return self
         if self.raw and (new.version != self.version + 1 or new.devices.prev != self.hash):
             raise DevicesChanged(version=self.version)
-        revoked = new.devices.revoked
+        revoked = tuple(dict.fromkeys((*new.devices.revoked, *self.revoked)))[:MAX_REVOKED]
         devices = {id: device for id, device in self.devices.items() if id not in revoked}
         return DeviceBook(devices, new.raw, new.version, new.hash, signer, revoked)
 

@@ -49,9 +49,8 @@ class Gadget:
         self.id = self.device.id
         self.box = box_of(name, self.id)
 
-    def certificate(self, padding: int = 0) -> bytes:
-        chain = (bytes(padding),) if padding else ()
-        return encode(SignedDevice(encode(self.device), bytes(64), _SIGNATURE, chain))
+    def certificate(self, chain: int = 0) -> bytes:
+        return encode(SignedDevice(encode(self.device), bytes(64), _SIGNATURE, (bytes(4096),) * chain))
 
     def one_time(self, number: int, fallback: bool = False) -> bytes:
         key = sha256(f"{self.box} {number}".encode()).digest()

@@ -13,7 +13,7 @@ from encchat.core.devicekeys import CLAIM_BURST, CLAIM_EVERY, MAX_PAIRS, ClaimRa
 from encchat.core.keeping import MAX_ONE_TIME
 from encchat.core.refusals import RateLimited
 from tests.core.sealing import Gadget, bound, enter, key_of
-from tests.core.world import GatedLog, World
+from tests.core.world import GatedLog, LateLog, World
 
 
 class Case(SynchronousTestCase):
@@ -181,18 +181,74 @@ class Publishing(Case):
     def test_certificates_that_no_message_could_hold(self) -> None:
         """All certificates of a name fit into one answer."""
         alice = enter(self.world, "alice")
-        code, number = "", 0
-        while not code:
-            gadget = Gadget("alice", number)
-            # The chain is bounded too, so that each is as large as it can be.
-            chain = m.PublishKeys(1, gadget.certificate(4096))
-            answer = self.answer(alice, chain)
-            code = getattr(answer, "code", "")
-            number += 1
-        self.assertEqual(code, "too-many")
-        self.assertLessEqual(
-            sum(map(len, self.answer(alice, m.Devices(2, "alice")).certificates)), MAX_CERTIFICATES
+        answers = [
+            self.answer(alice, m.PublishKeys(1, Gadget("alice", n).certificate(4)))
+            for n in range(MAX_DEVICES)
+        ]
+        self.assertEqual({getattr(answer, "code", "") for answer in answers}, {"", "too-many"})
+        held = self.answer(alice, m.Devices(2, "alice")).certificates
+        self.assertTrue(MAX_CERTIFICATES - m.MAX_CERTIFICATE < sum(map(len, held)) <= MAX_CERTIFICATES)
+
+    def test_a_new_fallback(self) -> None:
+        """It replaces the one before; the certificate need not come with it."""
+        alice, bob = enter(self.world, "alice"), enter(self.world, "bob")
+        self.answer(alice, m.PublishKeys(1, self.laptop.certificate()))
+        asked = m.ClaimKeys(2, "alice", (self.laptop.id,))
+        self.assertEqual(self.answer(bob, asked).keys, (b"",))
+        for number in (7, 8):
+            fallback = self.laptop.one_time(number, fallback=True)
+            self.assertEqual(type(self.answer(alice, m.PublishKeys(3, fallback=fallback))), m.Published)
+            self.assertEqual(self.answer(bob, asked).keys, (fallback,))
+        self.assertEqual(self.answer(bob, m.Devices(4, "alice")).certificates, (self.laptop.certificate(),))
+
+    def test_another_machines_list(self) -> None:
+        """Any key of the name may sign the list, until it is unlinked: then a new one begins, but what was
+        revoked stays so."""
+        alice = bound(self.world, self.laptop)
+        code = self.answer(alice, m.Link(1)).code
+        other = Gadget("alice", 7, key_of("alice's other machine"))
+        second = self.world.peer(other.key)
+        second.ask(m.Hello((1,), "alice", link=code))
+        self.answer(second, other.publish())
+        list_ = other.listed(other, self.laptop, revoked=[self.phone])
+        self.assertEqual(type(self.answer(alice, m.PublishKeys(2, devices=list_))), m.Published)
+        alice.ask(m.Unlink(3, second.session.identity.fingerprint))
+        self.assertEqual(
+            self.answer(alice, m.Devices(4, "alice")),
+            m.DeviceList(4, "alice", b"", (self.laptop.certificate(),)),
         )
+        fresh = self.laptop.listed(self.laptop)
+        self.assertEqual(type(self.answer(alice, m.PublishKeys(5, devices=fresh))), m.Published)
+        self.assertEqual(self.refused(alice, self.phone.publish(6)), "device-revoked")
+
+    def test_cut_off_while_it_is_published(self) -> None:
+        """Whatever the moment in which the server stops, publishing again completes it."""
+        for step in range(14):
+            log = LateLog(b"a log for tests.")
+            first = World(log, limits=m.Limits(rate=0))
+            alice = enter(first, "alice")
+            message = m.PublishKeys(
+                1,
+                self.laptop.certificate(),
+                self.laptop.listed(self.laptop),
+                self.laptop.keys(1, 2),
+                self.laptop.fallback,
+            )
+            log.gates = []
+            alice.send(message)
+            for _ in range(step):
+                first.turn.end()
+                if log.gates:
+                    first.turn.open(log.gates.pop(0))
+            log.gates = None
+            second = World(log, limits=m.Limits(rate=0))
+            alice, bob = enter(second, "alice"), enter(second, "bob")
+            without = m.PublishKeys(2, fallback=self.laptop.fallback)
+            self.assertIn(getattr(self.answer(alice, without), "code", ""), ("", "no-device"))
+            self.assertEqual(self.answer(alice, message), m.Published(1, self.laptop.id, 2))
+            asked = m.ClaimKeys(3, "alice", (self.laptop.id,))
+            keys = [self.answer(bob, asked).keys[0] for _ in range(3)]
+            self.assertEqual(keys, [*self.laptop.keys(1, 2), self.laptop.fallback])
 
     def test_unlinked(self) -> None:
         """With its key goes what a device published, and its mail."""

@@ -476,6 +476,33 @@ class Changing(Case):
         self.assertFalse(self.bob.session.is_in(ROOM))
         self.assertEqual(self.kinds(), ["roster"] * 2)
 
+    def test_removed_while_changing(self) -> None:
+        """Who is put out while asking for a change is not in the room, whatever the order of answers."""
+        for step in range(12):
+            self.setUp()
+            second = roster(ROOM, "alice", ["alice"], after=self.genesis)
+            leaving = roster(ROOM, "bob", ["alice"], ["alice"], after=self.genesis)
+            self.world.at_step(
+                step,
+                lambda second=second: self.alice.send(change(6, ROOM, 1, second)),
+                lambda leaving=leaving: self.bob.send(change(7, ROOM, 1, leaving)),
+            )
+            (error,) = [found for found in self.bob.news() if isinstance(found, m.Error)] or [None]
+            if error is not None:
+                self.assertIn(error.code, ("not-in-room", "roster-changed"))
+            self.assertEqual(len(self.kinds()), 2)
+            self.assertFalse(self.bob.session.is_in(ROOM))
+
+    def test_storage_fails_for_what_is_refused(self) -> None:
+        """Whether it was done before is not known then: try again."""
+
+        async def broken(drafts: Any) -> Any:
+            raise Unavailable(reason="disk full")
+
+        self.patch(self.world.log, "append", broken)
+        body = roster(ROOM, "alice", ["alice"], after=self.genesis)
+        self.assertEqual(self.code(self.alice, change(5, ROOM, 0, body)), "storage-unavailable")
+
     def test_large(self) -> None:
         """As many members as a roster can name."""
         names = ["alice", *(f"m{n:03}" for n in range(MAX_MEMBERS - 1))]
