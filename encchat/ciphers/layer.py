@@ -32,6 +32,7 @@ from zope.interface import implementer
 from encchat.ciphers.below import Below, Producer, where
 from encchat.ciphers.inbox import ABOVE, Inbox
 from encchat.ciphers.interfaces import HANDSHAKE_DEADLINE, ISecureTransport
+from encchat.ciphers.quiet import Quiet
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError, PeerError
 from encchat.text import clean_line
@@ -65,6 +66,8 @@ class CipherLayer(Protocol):
     log: ClassVar[Logger] = Logger()
     #: True from the moment that either side closes: what is written then is dropped.
     disconnecting = False
+    #: Decides which failed handshakes are told of; None: all.
+    quiet: Quiet | None = None
 
     def __init__(self, wrapped: IProtocol, clock: IReactorTime) -> None:
         self.wrapped = wrapped
@@ -162,13 +165,16 @@ class CipherLayer(Protocol):
             if self._lingering:
                 self._shut()
             return
-        self.log.warn(
-            "{address} {cipher}: closed: {error}",
-            address=where(self.getPeer()),
-            cipher=type(self).__name__,
-            error=clean_line(str(error), 400),
-            code=error.code,
-        )
+        others = self._left_out()
+        if others is not None:
+            self.log.warn(
+                "{address} {cipher}: closed: {error}{others}",
+                address=where(self.getPeer()),
+                cipher=type(self).__name__,
+                error=clean_line(str(error), 400),
+                code=error.code,
+                others=others,
+            )
         self._end_for(Failure(error), gently)
 
     def hold(self, why: str) -> None:
@@ -248,15 +254,26 @@ class CipherLayer(Protocol):
         if self._we_closed:
             return reason
         if not self._open:
-            self.log.info(
-                "{address} {cipher}: closed during the handshake",
-                address=where(self.getPeer()),
-                cipher=type(self).__name__,
-            )
+            others = self._left_out()
+            if others is not None:
+                self.log.info(
+                    "{address} {cipher}: closed during the handshake{others}",
+                    address=where(self.getPeer()),
+                    cipher=type(self).__name__,
+                    others=others,
+                )
             return Failure(HandshakeCut(hint=self.hintWhenCut()))
         if reason.check(ConnectionDone):
             return Failure(ConnectionLost("the connection was cut without a closing message"))
         return reason
+
+    def _left_out(self) -> str | None:
+        """What to say of handshakes that failed and were not told of; None: not even of this one."""
+        if self._open or self.quiet is None:
+            return ""
+        address = str(getattr(self.getPeer(), "host", "local"))
+        count = self.quiet.count(address, self.clock.seconds())
+        return None if count is None else f" ({count - 1} more like this were not told)" if count > 1 else ""
 
     def _hand_up(self, data: bytes) -> None:
         self._run(self.wrapped.dataReceived, data)

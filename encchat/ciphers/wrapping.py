@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory
 
 from encchat.ciphers.layer import CipherLayer
+from encchat.ciphers.quiet import Quiet
 
 
 class CipherFactory(Factory):
@@ -21,6 +22,7 @@ class CipherFactory(Factory):
     ) -> None:
         self.wrapped = wrapped
         self.layer = layer
+        self.quiet = Quiet()
 
     def doStart(self) -> None:
         """Start with the wrapped factory."""
@@ -35,4 +37,8 @@ class CipherFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> CipherLayer | None:
         """A layer around what the wrapped factory builds; None, which closes, if it builds nothing."""
         protocol = self.wrapped.buildProtocol(cast(IAddress, addr))
-        return None if protocol is None else self.layer(protocol, addr)
+        if protocol is None:
+            return None
+        layer = self.layer(protocol, addr)
+        layer.quiet = self.quiet
+        return layer

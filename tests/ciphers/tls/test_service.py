@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol, connec
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from encchat.ciphers import layer
+from encchat.ciphers import layer, quiet
 from encchat.ciphers.interfaces import IClientCipher, IServerCipher
 from encchat.ciphers.testing import Recorder
 from encchat.ciphers.testing.harness import RecorderFactory
@@ -373,6 +373,7 @@ class OddityTests(ServiceCase):
         self.assertNotIn("hello", text)
 
     async def test_other_groups(self) -> None:
+        self.patch(quiet, "INTERVAL", 0.0)
         self.listen()
         for groups in ("P-521", "X448", "ffdhe2048"):
             tool = self.s_client("-groups", groups, leaf=self.made["alice"])
