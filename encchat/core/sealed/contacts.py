@@ -54,9 +54,10 @@ class Peer(msgspec.Struct):
     identity: bytes = b""
     trust: str = fx.UNKNOWN
     offered: bytes = b""
-    list: bytes = b""
+    listing: bytes = b""
     devices: dict[str, bytes] = {}
     former: dict[str, bytes] = {}
+    replaced: list[bytes] = []
 
 
 class Contacts:
@@ -89,7 +90,7 @@ class Contacts:
 
     def list_of(self, name: str) -> DeviceList | None:
         """The newest device list of ``name`` that was seen."""
-        raw = self.peer(name).list
+        raw = self.peer(name).listing
         return formats.parse_device_list(raw) if raw else None
 
     def devices(self, name: str) -> list[Certificate]:
@@ -134,6 +135,10 @@ class Contacts:
     def disconnected(self) -> None:
         """What was asked will not be answered."""
         self._asked.clear()
+
+    def is_asking(self, name: str) -> bool:
+        """Whether an answer about ``name`` is to come."""
+        return name in self._asked
 
     def was_asked_since(self, name: str, moment: int) -> bool:
         """Whether there was an answer about ``name`` at ``moment`` or later."""
@@ -208,9 +213,9 @@ class Contacts:
         return False
 
     def _check_version(self, peer: Peer, devices: DeviceList) -> None:
-        if not peer.list:
+        if not peer.listing:
             return
-        known = formats.parse_device_list(peer.list)
+        known = formats.parse_device_list(peer.listing)
         if devices.version < known.version:
             raise ListRefused(name=peer.name, reason="the server shows an old one, from before a change")
         if devices.version == known.version and devices.hash != known.hash:
@@ -230,10 +235,10 @@ class Contacts:
                 reason = "there is no certificate that its list names"
                 self._turn.tell(fx.KeysRejected(peer.name, listed.device, reason))
         changed = now.keys() ^ peer.devices.keys()
-        if changed or devices.raw != peer.list or peer.offered:
+        if changed or devices.raw != peer.listing or peer.offered:
             self._keep(
                 msgspec.structs.replace(
-                    peer, list=devices.raw, devices=now, former=_older(peer, now), offered=b""
+                    peer, listing=devices.raw, devices=now, former=_older(peer, now), offered=b""
                 )
             )
         for id in sorted(changed):
@@ -259,9 +264,11 @@ class Contacts:
 
     def is_blocked(self, name: str, identity: bytes) -> bool:
         """Whether nothing may be sent to a room with this member: another identity claims the name, or the
-        roster means another one than we know."""
+        roster means another one than we know, and not one that a person here gave up."""
         peer = self.peer(name)
-        return bool(peer.offered) or (bool(peer.identity) and not self.speaks_for(name, identity))
+        if peer.offered or not peer.identity or identity in peer.replaced:
+            return bool(peer.offered)
+        return not self.speaks_for(name, identity)
 
     def accept(self, name: str) -> None:
         """A person accepts the identity that claims ``name``. Its devices are asked for anew.
@@ -271,7 +278,9 @@ class Contacts:
         peer = self.peer(name)
         if not peer.offered:
             raise NobodyOffered(name=name)
-        self._keep(Peer(name, peer.offered, fx.PINNED, former=_older(peer, {})))
+        replaced = [each for each in (*peer.replaced, peer.identity) if each and each != peer.offered]
+        accepted = Peer(name, peer.offered, fx.PINNED, former=_older(peer, {}), replaced=replaced[-20:])
+        self._keep(accepted)
         self.outdate(name)
         self.ask(name)
 
@@ -279,7 +288,9 @@ class Contacts:
         """A roster means another identity by ``name`` than the pinned one: keep it for a person to judge
         (but for one's own name, which nobody else decides on)."""
         peer = self.peer(name)
-        if name != self._me and peer.identity and peer.identity != identity and peer.offered != identity:
+        if name == self._me or not peer.identity or identity in peer.replaced:
+            return
+        if identity not in (peer.identity, peer.offered):
             self._keep(msgspec.structs.replace(peer, offered=identity))
             before, now = fingerprint_of(peer.identity), fingerprint_of(identity)
             self._turn.tell(fx.IdentityChanged(name, before, now, "a roster names it"))

@@ -30,6 +30,9 @@ from encchat.errors import PeerError
 
 #: Letters that wait until their senders' devices are known.
 MAX_QUEUED = 1000
+#: Unknown devices that are looked for: each after that many milliseconds again, and so many in that time.
+LOOK_PAUSE = 60 * 1000
+MAX_LOOKS = 100
 
 
 class Desk:
@@ -68,6 +71,8 @@ class Desk:
             self._keeper, self._turn, self._own, self.contacts, self._keys, self._rooms, entropy
         )
         self._comparing = Comparing(self._turn, self._own, self.contacts, self._mail, entropy)
+        self._looked: dict[tuple[str, str], int] = {}
+        self._full = False
         self._letters: deque[tuple[int, str, str, bytes]] = deque()
         self._keeper.flush()
 
@@ -77,6 +82,7 @@ class Desk:
         """The server admitted us."""
         self._begin(now)
         self._letters.clear()
+        self._full = False
         self.contacts.disconnected()
         self._mail.disconnected()
         self._sending.reset(connected=True)
@@ -88,6 +94,7 @@ class Desk:
         """The connection is gone. Letters that were not acknowledged come again."""
         self._begin(now)
         self._letters.clear()
+        self._full = False
         self.contacts.disconnected()
         self._mail.disconnected()
         self._sending.reset(connected=False)
@@ -115,6 +122,7 @@ class Desk:
         if name == self.user:
             self._own.introduce(unlisted)
         self._deliver()
+        self._reading.ask_for_keys()
         return self._end()
 
     def no_devices(self, name: str, now: int) -> Outcome:
@@ -160,7 +168,9 @@ class Desk:
         wait until their senders' devices are known."""
         self._begin(now)
         for seq, sender, device, body in letters:
-            if len(self._letters) < MAX_QUEUED and (not self._letters or seq > self._letters[-1][0]):
+            # What does not fit comes again with the next connection: an acknowledgement must not pass it.
+            self._full = self._full or len(self._letters) >= MAX_QUEUED
+            if not self._full and (not self._letters or seq > self._letters[-1][0]):
                 self._letters.append((seq, key_of(sender), device, body))
         self._deliver()
         return self._end()
@@ -170,8 +180,7 @@ class Desk:
         while self._letters:
             seq, sender, device, body = self._letters[0]
             certificate = self.contacts.certificate(sender, device)
-            if certificate is None and not self.contacts.was_asked_since(sender, self._turn.now - 60_000):
-                self.contacts.ask(sender)
+            if certificate is None and self._looks_for(sender, device):
                 break
             self._letters.popleft()
             done = seq
@@ -183,6 +192,17 @@ class Desk:
                 self._turn.tell(fx.MailRejected(sender, device, str(error)))
         if done:
             self._acknowledge = done
+
+    def _looks_for(self, sender: str, device: str) -> bool:
+        """Whether the devices of a sender are asked for, as one of them is unknown: once for each."""
+        now, place = self._turn.now, (sender, device)
+        recently = [when for when in self._looked.values() if now - when < LOOK_PAUSE]
+        if now - self._looked.get(place, -LOOK_PAUSE) >= LOOK_PAUSE and len(recently) < MAX_LOOKS:
+            if not recently:
+                self._looked.clear()
+            self._looked[place] = now
+            self.contacts.ask(sender)
+        return self.contacts.is_asking(sender)
 
     def _handle(self, sender: Certificate, content: Content) -> None:
         match content:

@@ -77,7 +77,7 @@ class Own:
         self._identity = identity
         self._entropy = entropy
         self.user = user
-        self._published_at = -PUBLISH_PAUSE
+        self._refilled_at = -PUBLISH_PAUSE
         self._bound = False
         self._asked_in: set[str] = set()
         self._told: bool | None = None
@@ -172,9 +172,10 @@ class Own:
 
     def replenish(self) -> None:
         """Publish further one-time keys or another fallback key where they are due."""
-        if not self._bound or self._turn.now - self._published_at < PUBLISH_PAUSE:
+        if not self._bound or self._turn.now - self._refilled_at < PUBLISH_PAUSE:
             return
         if self.state.left < REFILL_BELOW or self._fallback_is_due():
+            self._refilled_at = self._turn.now
             self._publish(b"", b"")
 
     def was_begun(self, prekey_message: bytes) -> None:
@@ -187,7 +188,6 @@ class Own:
 
     def _publish(self, certificate: bytes, listing: bytes) -> None:
         now = self._turn.now
-        self._published_at = now
         waiting = len(self.account.one_time_keys)
         wanted = KEEP - self.state.left - waiting
         if self.state.left < REFILL_BELOW and wanted > 0:

@@ -117,8 +117,7 @@ class RoomKeys:
                 return device.id, letter.session
         identity = self._contacts.peer(device.user).identity
         state = KeyState(letter.room, letter.room_id, device.user, device.id, identity, letter.session, "")
-        mine = {certificate.device.id for certificate in self._contacts.devices(self._own.user)}
-        state.given = [id for id in letter.given if id in mine]
+        state.given = list(letter.given)
         self._keep(state, session)
         return device.id, letter.session
 

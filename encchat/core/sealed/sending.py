@@ -209,7 +209,7 @@ class Sending:
         else:
             roster = next_roster(epoch, change, me, identities, self._turn.now, self._entropy(16))
         mine = (epoch.roster.identities if epoch else identities).get(me, b"")
-        return signed_roster(roster, self._own, mine, self._contacts.peer(me).list)
+        return signed_roster(roster, self._own, mine, self._contacts.peer(me).listing)
 
     def _seal(self, outgoing: Outgoing) -> bytes | None:
         room, epoch = outgoing.room, self._rooms.epoch(outgoing.room)
@@ -260,8 +260,9 @@ class Sending:
             return None
         to: list[Certificate] = []
         unreachable: list[str] = []
-        for name in members:
-            certificates = self._contacts.devices(name)
+        for name, identity in members.items():
+            known = self._contacts.speaks_for(name, identity)
+            certificates = self._contacts.devices(name) if known else []
             if not certificates:
                 unreachable.append(name)
             to.extend(each for each in certificates if each.device.id != self._own.id)
