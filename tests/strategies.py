@@ -42,6 +42,7 @@ def _sizes(info: Any) -> dict[str, int]:
 _MAKERS: dict[type[inspect.Type], Callable[[Any], st.SearchStrategy[Any]]] = {
     inspect.IntType: lambda info: st.integers(info.ge, info.le),
     inspect.BoolType: lambda info: st.booleans(),
+    inspect.FloatType: lambda info: st.floats(0, 1e6),
     inspect.StrType: lambda info: st.text(TEXT, **_sizes(info)),
     inspect.BytesType: lambda info: st.binary(**_sizes(info)),
     inspect.NoneType: lambda info: st.none(),

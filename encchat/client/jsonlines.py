@@ -1,41 +1,7 @@
 """The one-object-a-line form of ``--json``, version 1: what comes out, and what may go in.
 
-Out: every object has ``v`` (1) and ``event``. Text is cleaned as for a terminal; times are milliseconds
-since 1970-01-01 UTC, msgids and logs are hexadecimal.
-
-    admitted    name, log, new_log, motd
-    joined      room, topic, members [{name, classic}], head, start (the seqs), first
-    not-joined  room, code, text
-    left        room
-    put-out     room, code, text
-    invited     room, name
-    announced   text
-    message     room, seq, time, from, device, kind, text, msgid, own, old; of an act of a moderator ("kick",
-                "ban", ...) text is a JSON object, and "shown" says it in words
-    caught-up   room
-    lost        room, count
-    history     room, entries [as in message], more
-    sent        room, msgid, seq, time, ref
-    not-sent    room, msgid, code, text, ref
-    waiting     code, text, seconds
-    members     room, members
-    rooms       rooms [{room, members, entries, topic, private}]
-    profile     name, fingerprint, since, vouched, online, classic, rooms, keys (of further devices)
-    about       room, access, topic_by, roles [{name, role}], bans, mutes [{name, by, until}], invites
-    done        act ("kick", "ban", ...), room, seq, time: what a command did is stored
-    link-code   code, seconds, name, server
-    unlinked
-    marked      room, seq: another device of this name has read so far
-    presence    room, name, here, classic
-    typing      room, name
-    link        state "lost", text, seconds (to the next attempt); or state "closing", text
-    notice      text
-    error       code, text, line (of the input, counted from 1; or absent), ref
-
-In: an object a line. ``{"text": "hello"}`` is a message to the room of ``--room``; it may have ``room``,
-``kind`` ("text" or "me"), ``msgid`` (32 hexadecimal digits: the same one is stored only once, however often
-it is sent) and ``ref`` (any string or number, carried back by sent, not-sent and error).
-``{"command": "/who"}`` does what the line would do on a terminal. A string alone is a message.
+docs/json.md says what each event holds, and what of it will stay. Text is cleaned as for a terminal; times
+are milliseconds since 1970-01-01 UTC; msgids, logs and hashes are hexadecimal.
 """
 
 from __future__ import annotations
@@ -48,6 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from encchat.client import events as e
 from encchat.client.show import body_lines
+from encchat.contents import CONTENTS, Delete, Edit, File, NoContent, Reaction, Reply
+from encchat.contents import parse as parse_content
 from encchat.core.plain import TALK, happening_line
 from encchat.errors import UsageError
 from encchat.messages import Entry, Member, Restriction
@@ -241,7 +209,7 @@ def _other(event: e.Event) -> bytes | None:
 
 
 def _entry(entry: Entry) -> dict[str, Value]:
-    shown: dict[str, Value] = {} if entry.kind in TALK else {"shown": happening_line(entry)}
+    text, more = _said(entry)
     return {
         "room": clean_line(entry.room),
         "seq": entry.seq,
@@ -249,10 +217,36 @@ def _entry(entry: Entry) -> dict[str, Value]:
         "from": clean_line(entry.sender),
         "device": clean_line(entry.device),
         "kind": clean_line(entry.kind),
-        "text": "\n".join(body_lines(entry)),
+        "text": text,
         "msgid": entry.msgid.hex(),
-        **shown,
+        **more,
     }
+
+
+def _said(entry: Entry) -> tuple[str, dict[str, Value]]:
+    """What people read of an entry, and what there is besides."""
+    if entry.kind in TALK:
+        return "\n".join(body_lines(entry)), {}
+    shown: dict[str, Value] = {"shown": happening_line(entry)}
+    try:
+        content = parse_content(entry.kind, entry.body) if entry.kind in CONTENTS else None
+    except NoContent:
+        content = None
+    match content:
+        case Reply() | Edit():
+            return clean(content.text), {"target": content.target, **shown}
+        case Delete():
+            return "", {"target": content.target, **shown}
+        case Reaction():
+            return clean_line(content.sign), {"target": content.target, "undo": content.undo, **shown}
+        case File():
+            file: dict[str, Value] = {
+                "size": content.size,
+                "hash": content.hash,
+                "type": clean_line(content.type),
+            }
+            return clean_line(content.name), {"file": file, **shown}
+    return "\n".join(body_lines(entry)), shown
 
 
 def _transfer(event: e.FileProgress | e.FileGiven | e.FileSaved | e.FileFailed) -> dict[str, Value]:

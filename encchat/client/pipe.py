@@ -32,6 +32,8 @@ from encchat.text import clean, clean_line
 HIGH_WATER, LOW_WATER = 1024, 512
 #: Seconds without anything being stored after which a connected client gives up.
 PATIENCE = 120.0
+#: Kinds of entry that are messages besides plain ones; what else happens goes to stderr.
+SAID = frozenset({"reply", "file"})
 #: Bytes of a line of JSON at most: the largest body, escaped.
 MAX_JSON = 512 * 1024
 
@@ -265,6 +267,8 @@ class Pipe(Shown):
         if isinstance(event, e.NewEntry) and event.entry.kind in TALK:
             # What this very run has sent stands in its input already.
             return [] if event.own else [_encoded(line) for line in talk_lines(event.entry)]
+        if isinstance(event, e.NewEntry) and event.entry.kind in SAID:
+            return [_encoded(happening_line(event.entry))]
         match event:
             case e.NewEntry():
                 self._status(happening_line(event.entry))

@@ -105,6 +105,20 @@ class Lines(PipeTestCase):
         self.assertIn("bob set the topic of +lobby to: tea", self.status)
         self.assertIn("bob sent something that this version cannot show (poll)", self.status)
 
+    def test_replies_and_files_are_messages_and_what_changes_others_is_told(self) -> None:
+        self.start()
+        say = self.world.server.append
+        say(LOBBY, "bob", "text", b"0" * 16, b"tea?")
+        say(LOBBY, "carol", "reply", b"1" * 16, b'{"target":1,"text":"yes\\nplease"}')
+        say(LOBBY, "bob", "file", b"2" * 16, b'{"name":"tea.txt","size":3,"hash":"' + b"ab" * 32 + b'"}')
+        say(LOBBY, "bob", "reaction", b"3" * 16, b'{"target":2,"sign":"+1"}')
+        self.world.settle()
+        self.assertEqual(len(self.writer.lines), 3, self.writer.lines)
+        self.assertIn("carol", self.writer.lines[1])
+        self.assertIn("yes please", self.writer.lines[1])
+        self.assertIn("tea.txt", self.writer.lines[2])
+        self.assertTrue(any("+1" in line for line in self.status))
+
     def test_every_line_of_a_message_says_whose_it_is(self) -> None:
         self.start()
         self.world.server.say(LOBBY, "hi\nalice: I owe bob money")

@@ -91,12 +91,13 @@ class Extracts(ClientCase):
     async def test_a_head_that_stops_reading(self) -> None:
         """Quietly: nothing on stderr but what is always said there, and no signal."""
         service = await self.serve("--rate", "0")
-        await self.finish(self.shell(f"seq 5000 | $CLIENT --name alice --accept-new {service.address}"))
-        child = self.shell(
-            f"($CLIENT --name bob --accept-new --tail 5000 {service.address}; echo code $? >&2) | head -1"
-        )
-        await self.finish(child)
-        self.assertEqual(child.out, ["alice: 1"])
+        # More than a pipe holds, so that it is still writing when nobody reads any more.
+        (self.home / "input").write_text("".join(f"{number:01000}\n" for number in range(400)))
+        sending = f"$CLIENT --name alice --accept-new {service.address} < {self.home / 'input'}"
+        await self.finish(self.shell(sending))
+        command = f"$CLIENT --name bob --accept-new --tail 400 {service.address}; echo code $? >&2"
+        child = await self.finish(self.shell(f"({command}) | head -1"))
+        self.assertEqual(child.out, ["alice: " + "0" * 1000])
         self.assertEqual(child.err[-1], "code 1")
         said = [line for line in child.err[:-1] if "connected as" not in line and "in +lobby" not in line]
         self.assertEqual(said, [])
