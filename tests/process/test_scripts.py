@@ -5,10 +5,16 @@ The examples of docs/json.md run here, as they stand on the page.
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
-from tests.process.harness import CLIENT, Child
+from tests.process.harness import CLIENT, ROOT, Child, reactor
+from tests.process.keys import place_identity
 from tests.process.test_client_pipe import ClientCase
 
 OPS = "+ops"
@@ -101,3 +107,64 @@ class Extracts(ClientCase):
         self.assertEqual(child.err[-1], "code 1")
         said = [line for line in child.err[:-1] if "connected as" not in line and "in +lobby" not in line]
         self.assertEqual(said, [])
+
+
+class Examples(ClientCase):
+    """What docs/json.md shows, as it stands there."""
+
+    async def test_they_work(self) -> None:
+        service = await self.serve()
+        place_identity(self.home / "client" / "ci", "carol")
+        programs = self.home / "bin"
+        programs.mkdir()
+        program = programs / "encchat-client"
+        client = shlex.join([sys.executable, *CLIENT, "--state", str(self.home / "client"), "--accept-new"])
+        program.write_text(f'#!/bin/sh\nexec {client} "$@" {service.address}\n')
+        program.chmod(0o755)
+        (self.home / "app.log").write_text("started\nan error\nanother error\n")
+        said = [await self.example(block, programs) for block in examples()]
+        self.assertEqual(
+            said,
+            [
+                ["stored"],
+                [],
+                ["alice: the build is green", "ci: started", "ci: an error", "ci: another error", "2"],
+                ["alice: the build is green"],
+                ["('alice', 1)", "('ci', 3)"],
+                None,
+            ],
+        )
+
+    async def example(self, block: str, programs: Path) -> list[str] | None:
+        """Run it, and return what it printed; None: objects, which were all that is told of."""
+        # A log that somebody else writes would be followed for ever; that is Shipper's test.
+        command = block.replace("tail -n +1 -f ", "tail -n +1 ")
+        child = Child(command)
+        self.children.append(child)
+        environment = self.environment(ENCCHAT_NAME="alice", PATH=f"{programs}:{os.environ['PATH']}")
+        reactor.spawnProcess(
+            child,
+            "/bin/sh",
+            ["sh", "-c", command],
+            env=environment,
+            path=str(self.home),
+            childFDs={0: "w", 1: "r", 2: "r"},
+        )
+        child.close_stdin()
+        await self.finish(child)
+        if not child.out or not child.out[0].startswith("{"):
+            return child.out
+        (sent,) = (event for event in map(json.loads, child.out) if event["event"] == "sent")
+        self.assertEqual(sent["msgid"], "0" * 30 + "aa")
+        return None
+
+
+def examples() -> list[str]:
+    """The indented blocks of the page's examples."""
+    page = (ROOT / "docs" / "json.md").read_text("utf-8")
+    part = page.partition("<!-- begin examples -->")[2].partition("<!-- end examples -->")[0]
+    found: list[str] = []
+    for paragraph in part.split("\n\n"):
+        if paragraph.startswith("    "):
+            found.append("\n".join(line.removeprefix("    ") for line in paragraph.splitlines()))
+    return found
