@@ -93,6 +93,7 @@ class Sending:
         self._queue = dict(keeper.scan("out", Outgoing))
         self._next = int(max(self._queue, default="0")) + 1
         self._sent: set[str] = set()
+        self._caught_up: set[str] = set()
         self._told: dict[str, tuple[str, ...]] = {}
         self.connected = False
 
@@ -114,6 +115,12 @@ class Sending:
         """The connection is new, or gone: what was sent is sent again."""
         self.connected = connected
         self._sent.clear()
+        self._caught_up.clear()
+
+    def caught_up(self, room: str) -> None:
+        """The room was read to where its log ended when we came in: whether our state is an old copy, and who
+        is in it, is known now."""
+        self._caught_up.add(room)
 
     def forget_sessions(self) -> None:
         """Make every session anew."""
@@ -176,6 +183,9 @@ class Sending:
     def _prepare(self, id: str, outgoing: Outgoing) -> bool:
         """Seal or sign it, if all is there that it takes."""
         state = self._rooms.state(outgoing.room)
+        creates = outgoing.change is not None and outgoing.change.create
+        if not creates and outgoing.room not in self._caught_up:
+            return False
         if outgoing.tries and state.seq <= outgoing.roster:
             return False  # the roster that it was refused for is not read yet
         if outgoing.change is not None:

@@ -13,6 +13,7 @@ The order of calls::
     vault.claimed                    # the answers to Claim
     vault.mail                       # every Mail that is pushed
     vault.entry                      # every Entry of a sealed room, once its chain holds
+    vault.caught_up                  # a room was joined and read up to the head that Joined named
     vault.send / change              # what a person wants; then for each Append or Create that comes of it
     vault.appended / refused         # its Sent, or the code of its Error
     vault.tick                       # every five seconds or so
@@ -126,6 +127,13 @@ class Vault(Desk):
             self._reading.read(entry, chain)
             if key_of(entry.sender) == self.user:
                 self._sending.appended(entry.msgid, entry.seq)
+        return self._end()
+
+    def caught_up(self, room: str, now: int) -> Outcome:
+        """The room was read up to where its log ended when we joined it, in this connection: from now on what
+        waits for it is sent."""
+        self._begin(now)
+        self._sending.caught_up(room)
         return self._end()
 
     def send(self, room: str, msgid: bytes, kind: str, body: bytes, now: int, *, target: int = 0) -> Outcome:

@@ -166,6 +166,7 @@ class Log(SynchronousTestCase):
         held = self.log.pop()
         self.alice.sync()
         self.alice.restart()
+        self.alice.sync()
         self.alice.say(self.room, "later")
         self.log.append(msgspec.structs.replace(held, seq=self.log[-1].seq + 1))
         self.bob.connect()
@@ -403,6 +404,7 @@ class Rosters(SynchronousTestCase):
         # bob's client has not read the roster; its sealed message names the old one
         self.bob.online = True
         self.bob.do(self.bob.vault.connected(self.server.now))
+        self.bob.do(self.bob.vault.caught_up(self.room, self.server.now))
         outcome = self.bob.vault.send(self.room, bytes(16), "text", b"stale", self.server.now)
         action = next(action for action in outcome.actions if isinstance(action, fx.Append))
         seq = self.server.put(self.room, "bob", self.bob.vault.device, "sealed", bytes(16), action.body)

@@ -134,7 +134,6 @@ class Person:
         self.events: list[fx.Event] = []
         self.bound = ""
         self.online = False
-        self.msgids = 0
         self.held: list[fx.Action] = []
         server.people.append(self)
         self.start()
@@ -209,8 +208,7 @@ class Person:
 
     def msgid(self) -> bytes:
         """The next msgid."""
-        self.msgids += 1
-        return f"{self.name[:8]:8}{self.msgids:8}".encode()
+        return self.random.randbytes(16)
 
     def fetch(self) -> None:
         """Take the mail."""
@@ -227,6 +225,7 @@ class Person:
         for entry in self.server.log_of(self, room)[at.seq :]:
             at = advance(at, [encode(entry)])
             self.do(self.vault.entry(entry, at.chain, self.server.now))
+        self.do(self.vault.caught_up(room, self.server.now))
 
     def sync(self) -> None:
         """Take the mail and read on everywhere, as long as there is something."""
