@@ -63,6 +63,8 @@ class PersonConsole(Shown):
         self._day: str | None = None
         #: What was queued without a connection, and is to be told when it is sent.
         self._queued: set[bytes] = set()
+        #: What stands on the screen since it was typed, and need not be shown when it comes back.
+        self._echoed: set[bytes] = set()
 
     # ----------------------------------------------------------------------------- for subclasses
 
@@ -141,6 +143,8 @@ class PersonConsole(Shown):
             cut = pieces(text.encode("utf-8", "replace"), self.chat.session.max_body)
             parts = [part.decode("utf-8", "replace") for part in cut]
         items = self.chat.say(room, *parts, kind=kind)
+        if self.echoes and kind in SAID:
+            self._echoed.update(item.msgid for item in items)
         if not self.connected:
             self.queued(items)
         self.changed()
@@ -215,6 +219,9 @@ class PersonConsole(Shown):
                 self.tabs.read_elsewhere(room, seq, reached[room].seq if reached else seq)
             case e.Acknowledged(item):
                 return self._sent(item)
+            case e.NotSent(item):
+                self._queued.discard(item.msgid)
+                self._echoed.discard(item.msgid)
         words = status_line(event)
         return [] if words is None else [_note(words)]
 
@@ -267,7 +274,8 @@ class PersonConsole(Shown):
             self.tabs.arrived(entry.room, entry.seq, for_me)
         if not event.old and not event.own:
             self._call(entry, for_me)
-        if event.own and self.echoes and entry.kind in SAID:
+        if event.own and entry.msgid in self._echoed:
+            self._echoed.discard(entry.msgid)
             return []
         return [*self._day_line(entry.time), *self.entries.lines(entry)]
 

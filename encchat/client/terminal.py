@@ -8,6 +8,7 @@ far behind, the server has to wait.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections import deque
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application import Application, in_terminal
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.styles import Style
@@ -37,8 +38,8 @@ from encchat.client.window import Keyboard, Window
 from encchat.errors import EncchatError
 from encchat.text import clean_line
 
-#: Seconds that lines wait to be drawn together.
-DRAW_AFTER = 0.05
+#: Seconds from one drawing to the next at least: what comes meanwhile is drawn together.
+DRAW_EVERY = 0.1
 #: Lines that are drawn at once, and that wait above which the server must not send more.
 DRAWN, BEHIND = 200, 2000
 #: Seconds between questions of how fast the server answers.
@@ -72,8 +73,12 @@ class Terminal(PersonConsole):
         self._timer: IDelayedCall | None = None
         self._ping_timer: IDelayedCall | None = None
         self._held = False
+        self._draw_at = 0.0
         self._unsent: list[Item] = []
         self._session: PromptSession[str] | None = None
+        self._prompt: asyncio.Future[str] | None = None
+        #: Fires once the prompt is on the screen; what takes long waits for it.
+        self.painted: Deferred[None] = Deferred()
         depth = depth_of(os.environ)
         self._painter = Painter(depth)
         self._window = Window(depth)
@@ -91,13 +96,23 @@ class Terminal(PersonConsole):
             self._session = None
             if self._ping_timer is not None and self._ping_timer.active():
                 self._ping_timer.cancel()
-            with suppress(OSError):
-                self._draw_all()
+            if self._prompt is None or self._prompt.done():
+                self._draw_last()
+
+    def _draw_last(self) -> None:
+        with suppress(OSError):
+            self._draw_all()
+
+    async def closed(self) -> None:
+        """Wait until the terminal is given back, when the conversation was cut off; nothing may be written to
+        it before."""
+        if self._prompt is not None and not self._prompt.done():
+            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([self._prompt])))
+            self._draw_last()
 
     async def converse(self) -> None:
         """One prompt from here to the end. (Were there one for each line, what is typed between two of
         them would be echoed anywhere, and C-d be lost.)"""
-        await self.chat.when(lambda: self.ready)
         session: PromptSession[str] = PromptSession(
             lambda: [("class:room", shown_room(self.room or "no room")), ("", "> ")],
             bottom_toolbar=self._bottom,
@@ -110,15 +125,23 @@ class Terminal(PersonConsole):
             enable_suspend=True,
         )
         session.app.ttimeoutlen = session.app.timeoutlen = 0.1  # seconds that ESC waits for what may follow
+        session.app.after_render += self._rendered
         self._session = session
         self._ping()
-        prompt = asyncio.ensure_future(session.prompt_async(handle_sigint=False))
+        # What is here now stays to the end: not to be looked through again each time that garbage is
+        # collected, which would make keys wait.
+        gc.freeze()
+        self._prompt = asyncio.ensure_future(session.prompt_async(handle_sigint=False))
         try:
-            await Deferred.fromFuture(prompt)
+            await Deferred.fromFuture(self._prompt)
         except EOFError:
             return
         except Interrupted:
             self.finish(INTERRUPTED)
+
+    def _rendered(self, app: Application[str]) -> None:
+        if not self.painted.called:
+            self.painted.callback(None)
 
     # ------------------------------------------------------------------------------------- drawing
 
@@ -135,16 +158,20 @@ class Terminal(PersonConsole):
         self._signals = code
 
     def changed(self) -> None:
-        """Draw the status line anew."""
-        if self._session is not None:
-            self._session.app.invalidate()
+        """Draw the status line anew, soon."""
+        self._draw_soon()
 
     def _draw_soon(self) -> None:
         if self._timer is None:
-            self._timer = self.clock.callLater(DRAW_AFTER, self._draw)
+            self._timer = self.clock.callLater(max(0.0, self._draw_at - self.clock.seconds()), self._draw)
 
     def _draw(self) -> None:
         self._timer = None
+        self._draw_at = self.clock.seconds() + DRAW_EVERY
+        if not self._waiting and not self._signals:
+            if self._session is not None:
+                self._session.app.invalidate()
+            return
         lines = [self._waiting.popleft() for _ in range(min(DRAWN, len(self._waiting)))]
         text, self._signals = self._painter.paint(lines) + self._signals, ""
         if self._session is None or not self._session.app.is_running:

@@ -159,6 +159,31 @@ class Outages(TerminalCase):
         screen.press("\x04")
         await self.finish(screen)
 
+    async def test_what_was_typed_is_kept_when_the_terminal_goes_away(self) -> None:
+        service = await self.serve()
+        port = service.port
+        for number, options in enumerate(((), ("--linear",))):
+            screen = await self.enter(service, *options)
+            service.signal(signal.SIGKILL)
+            await service.end()
+            await screen.shows("Trying again")
+            screen.enter(f"kept {number}")
+            await screen.shows("queued")
+            screen.hang_up()
+            await self.finish(screen, 129)
+            service = await self.serve(port=str(port))
+            screen = await self.enter(service, *options)
+            await screen.shows("1 message of an earlier run to be sent")
+            bob = await self.bob(service)
+            self.say(bob, "/history 10")
+            await screen.shows("bob: /history 10")
+            screen.enter("/history")
+            await screen.shows(f"alice: kept {number}")
+            screen.press("\x04")
+            await self.finish(screen)
+            bob.close_stdin()
+            await bob.end()
+
     async def test_a_terminal_that_goes_away(self) -> None:
         service = await self.serve()
         for options in ((), ("--linear",)):
