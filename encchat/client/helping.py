@@ -37,6 +37,11 @@ def _help(c: Commands, rest: str) -> None:
     if word == "keys":
         for key, what in KEYS.items():
             c.screen.note(f"{key:<{WIDTH}} {what}")
+    elif word == "all":
+        for group, commands in GROUPS.items():
+            c.screen.note(f"{group}:")
+            for command in commands:
+                c.screen.note(f"  {command.usage:<{WIDTH}} {command.help}")
     elif word:
         command = c.find(word)
         c.screen.note(f"{command.usage}  {command.help}")
@@ -44,10 +49,9 @@ def _help(c: Commands, rest: str) -> None:
             c.screen.note(f"    {command.detail}")
     else:
         for group, commands in GROUPS.items():
-            c.screen.note(f"{group}:")
-            for command in commands:
-                c.screen.note(f"  {command.usage:<{WIDTH}} {command.help}")
-        c.screen.note(f"  {'//TEXT':<{WIDTH}} send a line that begins with a slash")
+            c.screen.note(f"{group}: " + " ".join(f"/{command.name}" for command in commands))
+        c.screen.note("/help reply says more about one, /help all about all, /help keys what the keys do")
+        c.screen.note("a line that begins with a slash is sent with one more: //shrug")
 
 
 def _quit(c: Commands, rest: str) -> None:
@@ -56,8 +60,8 @@ def _quit(c: Commands, rest: str) -> None:
 
 HELP = Command(
     "help",
-    "[COMMAND|keys]",
-    "this list, or more about a command, or the keys",
+    "[COMMAND|all|keys]",
+    "the commands by what they are for; more about one, or about all, or the keys",
     _help,
     "as in /help reply",
 )

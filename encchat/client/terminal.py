@@ -35,6 +35,7 @@ from encchat.client.paste import Pasting, TooLong
 from encchat.client.show import now
 from encchat.client.status import Status, shown_room, status_text
 from encchat.client.window import Keyboard, Window
+from encchat.client.wrapping import wrapped
 from encchat.errors import EncchatError
 from encchat.text import clean_line
 
@@ -173,7 +174,9 @@ class Terminal(PersonConsole):
                 self._session.app.invalidate()
             return
         lines = [self._waiting.popleft() for _ in range(min(DRAWN, len(self._waiting)))]
-        text, self._signals = self._painter.paint(lines) + self._signals, ""
+        columns = self._window.get_size().columns
+        rows = [row for line in lines for row in wrapped(line, columns)]
+        text, self._signals = self._painter.paint(rows) + self._signals, ""
         if self._session is None or not self._session.app.is_running:
             self._write(text)
         else:

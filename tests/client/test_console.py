@@ -228,7 +228,9 @@ class Talk(ConsoleTestCase):
 class TheCommands(ConsoleTestCase):
     def test_every_one_teaches(self) -> None:
         self.start()
-        shown = self.type("/help")
+        self.assertIn("-- talk: /me /reply ", self.type("/help"))
+        self.assertIn("Alt-Enter", self.type("/help keys"))
+        shown = self.type("/help all")
         for command in COMMANDS.values():
             self.assertIn(command.usage, shown)
             self.assertIn(command.help, self.type(f"/help {command.name}"))

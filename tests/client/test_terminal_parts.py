@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.colours import GREY, NAMES_OF_MANY, RED, Depth, Painter, codes, depth_of, name_style
+from encchat.client.colours import GREY, NAMES_OF_MANY, RED, Depth, Line, Painter, codes, depth_of, name_style
 from encchat.client.completion import Completion, Known, candidates
 from encchat.client.memory import MAX_ENTRIES, MAX_SPEAKERS, Memory
 from encchat.client.notify import call, mentions
@@ -18,6 +18,7 @@ from encchat.client.paste import MAX_LINES, Pasting, TooLong
 from encchat.client.preferences import Preferences
 from encchat.client.status import Status, seal, status_text
 from encchat.client.tabs import Tabs
+from encchat.client.wrapping import wrapped
 from encchat.messages import Entry
 from tests.hostile import hostile_text, is_unsafe
 
@@ -116,6 +117,36 @@ class StatusLine(SynchronousTestCase):
         line = status_text(Status(room, 5, True, address, 1.0, 1, ((2, room, 1, True),)), columns)
         self.assertLess(get_cwidth(line), max(columns, 1))
         self.assertFalse([c for c in line if is_unsafe(c) or c == "\n"])
+
+
+class Wrapping(SynchronousTestCase):
+    def rows(self, line: Line, columns: int) -> list[str]:
+        return ["".join(text for _, text in row) for row in wrapped(line, columns)]
+
+    def test_between_words(self) -> None:
+        line = [("time", "12:34 "), ("own", "alice"), ("", ": one two three four  five six seven eight")]
+        self.assertEqual(
+            self.rows(line, 36), ["12:34 alice: one two three four", "        five six seven eight"]
+        )
+        self.assertEqual(self.rows(line, 80), ["12:34 alice: one two three four  five six seven eight"])
+        self.assertEqual(self.rows(line, 20)[1:], ["two three four", "five six seven", "eight"])
+        self.assertEqual(wrapped(line, 36)[0][:2], line[:2])
+
+    def test_an_address_stays_in_one_piece(self) -> None:
+        address = "https://example.org/" + "x" * 60
+        self.assertEqual(
+            self.rows([("", f"12:34 bob: see {address} there")], 40),
+            ["12:34 bob: see", f"        {address}", "        there"],
+        )
+
+    def test_wide_characters(self) -> None:
+        self.assertEqual(self.rows([("", "漢字 " * 12)], 31)[0], "漢字 漢字 漢字 漢字 漢字 漢字")
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.text("ab 漢é", max_size=30), min_size=1, max_size=5), st.integers(1, 60))
+    def test_no_word_is_lost(self, texts: list[str], columns: int) -> None:
+        line = [("", text) for text in texts]
+        self.assertEqual("".join(self.rows(line, columns)).replace(" ", ""), "".join(texts).replace(" ", ""))
 
 
 KNOWN = Known(
