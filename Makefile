@@ -19,10 +19,10 @@ BIN = $(VENV)/bin
 CODE = encchat twisted tests docs bench
 
 .DEFAULT_GOAL = help
-.PHONY: help run chat certs test check cover docs bench soak scan packages lock clean for-run for-dev for-lock for-scan
+.PHONY: help run chat certs test check cover docs see-it bench soak scan packages lock clean for-run for-dev for-lock for-scan
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Given on the command line: NAME= DATA= CIPHER= ARGS= TESTS= JOBS= BENCH= PYTHON= VENV="
 
 run: for-run ## the service on this machine (DATA=, CIPHER=, ARGS='more options')
@@ -66,6 +66,9 @@ cover: for-dev ## branch coverage, with a floor of 95 % for wire, core and ciphe
 
 docs: for-run ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
+
+see-it: for-run ## run the demonstration of docs/see-it.md, and write what it showed into the page
+	$(BIN)/python docs/see_it.py
 
 bench: for-dev ## the benchmarks, or BENCH=bench/rsa.py
 	@set -e; for script in $(BENCH); do \

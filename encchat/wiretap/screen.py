@@ -91,7 +91,7 @@ def _words(seen: Opened) -> str:
         return f"{tag_of(seen.message)}  {sentence(fields_of(seen.message))}".rstrip()
     if seen.trouble:
         return f"unreadable: {seen.trouble}"
-    return f"line  {seen.data.decode('utf-8', 'replace')}"
+    return f"line  {seen.data.decode('utf-8', 'replace').rstrip()}"
 
 
 def _address(end: tuple[str, int]) -> str:

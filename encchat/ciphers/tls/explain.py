@@ -56,7 +56,7 @@ def _record(kind: int, from_client: bool, record: bytes) -> Part:
     elif kind == _HANDSHAKE:
         try:
             name, told = _hello(from_client, record)
-            facts.update(told)
+            facts = {**told, **facts}
         except ValueError:
             name = "handshake, malformed"
     return Part(f"TLS {name}", len(record), facts)
@@ -76,7 +76,7 @@ def _hello(from_client: bool, record: bytes) -> tuple[str, dict[str, Fact]]:
     if from_client:
         suites = [int.from_bytes(pair, "big") for pair in body.many(2, 2)]
         body.block(1)
-        return "ClientHello", {"suites": _named(suites, _SUITES), **_offered(body)}
+        return "ClientHello", {**_offered(body), "suites": _named(suites, _SUITES)}
     suite = body.number(2)
     body.take(1)
     name = "HelloRetryRequest" if is_hello_retry(record) else "ServerHello"
