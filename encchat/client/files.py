@@ -372,7 +372,12 @@ class Files:
             chat.flush()
             return request
 
-        page: e.History = await self._await_answer(read)
+        try:
+            page: e.History = await self._await_answer(read)
+        except Failed as failed:
+            if failed.reason == "unknown-position":
+                raise NoFileThere(seq=seq, room=room) from None
+            raise
         if not page.entries or page.entries[0].seq != seq:
             raise NoFileThere(seq=seq, room=room)
         return page.entries[0]
