@@ -14,6 +14,7 @@ from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.requests import Request
 from encchat.errors import PeerError
+from encchat.messages import ServerMessage
 from encchat.wire import decode_entry
 
 
@@ -54,6 +55,10 @@ def _piece(message: m.Piece, request: Request, me: str) -> Iterable[e.Event]:
     return (e.FilePiece(message.id, message.offset, message.size, message.data),)
 
 
+def _relayed(message: ServerMessage, request: Request, me: str) -> Iterable[e.Event]:
+    return (e.Relayed(getattr(message, "id", 0), message),)
+
+
 #: Each is called with the answer, the request that it answers, and the name that we have on the server.
 #:
 #: :raises PeerError: the answer is not about what was asked.
@@ -65,4 +70,5 @@ TOLD: dict[type[Struct], Callable[..., Iterable[e.Event]]] = {
     m.Linked: _linked,
     m.Ready: _ready,
     m.Piece: _piece,
+    **dict.fromkeys((m.Published, m.DeviceList, m.Keys, m.Posted), _relayed),
 }

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from encchat.client.outbox import Item
-from encchat.messages import Entry, Member, Position, Profile, RoomInfo, RoomProfile
+from encchat.core.sealed import events as fx
+from encchat.messages import Entry, Mail, Member, Position, Profile, RoomInfo, RoomProfile, ServerMessage
 
 
 class Admitted(Struct, frozen=True):
@@ -28,7 +29,7 @@ class Admitted(Struct, frozen=True):
 class JoinedRoom(Struct, frozen=True):
     """We are in a room. ``head.seq - start.seq`` entries follow that were there before; ``first`` is
     true unless this session had been in it already and resumes. ``mark`` is how far this person has
-    read it, on any device."""
+    read it, on any device. ``by_itself``: nobody asked for it, so no console should go there."""
 
     room: str
     head: Position
@@ -37,6 +38,7 @@ class JoinedRoom(Struct, frozen=True):
     topic: str
     first: bool
     mark: int = 0
+    by_itself: bool = False
 
 
 class NotJoined(Struct, frozen=True):
@@ -74,15 +76,39 @@ class Announced(Struct, frozen=True):
     text: str
 
 
+class Seal(Struct, frozen=True, array_like=True):
+    """How an entry of a sealed room came to be what it is. ``state`` is ``opened``; ``waiting`` for a key;
+    ``failed``, with the check that it did not pass as a stable ``code`` and a ``reason`` in words; or
+    ``roster``. ``trust`` is how sure its writer's identity is (``core.sealed.events``). With a ``vouched_by``
+    its key came from there and not from its writer. ``late``: its place was shown before."""
+
+    state: str
+    trust: str = ""
+    vouched_by: str = ""
+    code: str = ""
+    reason: str = ""
+    late: bool = False
+
+
 class NewEntry(Struct, frozen=True):
     """The next entry of a room's log. ``own``: it was sent by this run of the client; ``old``: it was
-    there before we came. ``frame`` is the entry as it came, which follows ``start``."""
+    there before we came. ``frame`` is the entry as it came, which follows ``start``. In a sealed room
+    (``seal`` is there) the entry has the kind and body that were sealed; one that waits for its key has the
+    kind ``waiting``, one that did not pass a check ``failed``, and a late one comes under its old number."""
 
     entry: Entry
     own: bool
     old: bool
     frame: bytes = b""
     start: Position = Position()
+    seal: Seal | None = None
+
+
+class SealedNews(Struct, frozen=True):
+    """Something about keys, devices or identities: an event of ``core.sealed.events``, but for those that are
+    told as entries, or as the end of what was sent."""
+
+    news: fx.Event
 
 
 class CaughtUp(Struct, frozen=True):
@@ -101,7 +127,8 @@ class Lost(Struct, frozen=True):
 class History(Struct, frozen=True):
     """Entries that were asked for, in order; ``more`` of them lie in the direction that was asked. A local
     page is shorter than it could be where entries are missing before it. ``frames`` are the entries as
-    they came, which follow ``start``; ``proved``: the chain leads from or to what we have read."""
+    they came, which follow ``start``; ``proved``: the chain leads from or to what we have read. Of a sealed
+    room there is a seal for each entry."""
 
     request: int
     room: str
@@ -111,12 +138,13 @@ class History(Struct, frozen=True):
     frames: tuple[bytes, ...] = ()
     proved: bool = False
     local: bool = False
+    seals: tuple[Seal, ...] = ()
 
 
 class SearchFound(Struct, frozen=True):
     """What a search for ``words`` found, in order, from entry ``reached`` on; ``more`` says that there are
     earlier entries which were not looked at. No chain proves them: the server alone says that they are so,
-    unless they are ``local``."""
+    unless they are ``local``. Of a sealed room there is a seal for each entry."""
 
     request: int
     room: str
@@ -124,6 +152,7 @@ class SearchFound(Struct, frozen=True):
     reached: int
     more: bool
     local: bool = False
+    seals: tuple[Seal, ...] = ()
 
 
 class Acknowledged(Struct, frozen=True):
@@ -238,6 +267,19 @@ class RequestFailed(Struct, frozen=True):
     wait: float = 0.0
 
 
+class Relayed(Struct, frozen=True):
+    """The answer to a request that ``Chat.sealed`` made: for it alone, as ``MailCame`` is."""
+
+    request: int
+    answer: ServerMessage
+
+
+class MailCame(Struct, frozen=True):
+    """A letter for this device."""
+
+    mail: Mail
+
+
 class FileReady(Struct, frozen=True):
     """The server has so many bytes of a file. For ``Chat.files`` alone, as ``FilePiece`` is."""
 
@@ -334,6 +376,7 @@ Event: TypeAlias = (
     | WasInvited
     | Announced
     | NewEntry
+    | SealedNews
     | CaughtUp
     | Lost
     | History
@@ -352,6 +395,8 @@ Event: TypeAlias = (
     | CameOrWent
     | IsTyping
     | RequestFailed
+    | Relayed
+    | MailCame
     | FileReady
     | FilePiece
     | FileProgress

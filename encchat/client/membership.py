@@ -13,6 +13,7 @@ from msgspec import Struct
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.roomcopy import LogMismatch, RoomCopy, Stage
+from encchat.core.names import is_open
 from encchat.errors import PeerError
 
 #: Codes that say that our copy of a room is not the server's.
@@ -99,7 +100,11 @@ class Membership:
         if lost:
             events.append(e.Lost(name, lost))
         head, start = message.head, message.start
-        events.append(e.JoinedRoom(name, head, start, message.members, message.topic, first, message.mark))
+        events.append(
+            e.JoinedRoom(
+                name, head, start, message.members, message.topic, first, message.mark, room.by_itself
+            )
+        )
         if room.caught_up:
             events.append(e.CaughtUp(name))
         return events
@@ -151,7 +156,8 @@ class Membership:
         if message.kind == "topic":
             room.topic = message.body.decode("utf-8", "replace")
         events: tuple[e.Event, ...] = ()
-        if fresh and start is not None:
+        # Of a sealed room whoever opens it sees everything: what comes twice is an attack there.
+        if (fresh or not is_open(room.name)) and start is not None:
             events = (e.NewEntry(message, own, old, frame, start),)
         return (*events, e.CaughtUp(room.name)) if old and room.caught_up else events
 

@@ -18,12 +18,14 @@ WINDOW_BYTES = 512 * 1024
 
 
 class Item(Struct, frozen=True):
-    """One message on its way: ``kind`` is ``text``, ``me`` or ``topic``, ``body`` is UTF-8."""
+    """One message on its way: ``kind`` is ``text``, ``me`` or ``topic``, ``body`` is UTF-8. With a ``roster``
+    (the seq of the last one that it is sealed for) it is what goes over the wire into a sealed room."""
 
     msgid: bytes
     room: str
     kind: str
     body: bytes
+    roster: int | None = None
 
 
 class Outbox:

@@ -17,6 +17,15 @@ MAX_QUESTIONS = 1000
 ACTS: tuple[type[Struct], ...] = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access)
 #: What carries files.
 FILES: tuple[type[Struct], ...] = (m.Upload, m.Chunk, m.Download)
+#: What sealed rooms are made of; ``Chat.sealed`` asks it again itself.
+RELAYED: tuple[type[Struct], ...] = (
+    m.Create,
+    m.PublishKeys,
+    m.Devices,
+    m.ClaimKeys,
+    m.ToDevice,
+    m.AckMail,
+)
 #: What is not asked again by itself after a connection was lost.
 QUESTIONS: frozenset[type[Struct]] = frozenset(
     {m.Read, m.Search, m.Who, m.Rooms, m.Whois, m.About, m.Link, m.Unlink, *FILES, *ACTS}
@@ -39,11 +48,18 @@ ANSWERS: dict[type[Struct], type[Struct]] = {
     m.Upload: m.Ready,
     m.Chunk: m.Ready,
     m.Download: m.Piece,
+    m.Create: m.Sent,
+    m.PublishKeys: m.Published,
+    m.Devices: m.DeviceList,
+    m.ClaimKeys: m.Keys,
+    m.ToDevice: m.Posted,
+    m.AckMail: m.Done,
     **dict.fromkeys(ACTS, m.Sent),
 }
 
 ActMessage: TypeAlias = m.Invite | m.Kick | m.Ban | m.Unban | m.Mute | m.Unmute | m.Role | m.Access
 FileMessage: TypeAlias = m.Upload | m.Chunk | m.Download
+RelayMessage: TypeAlias = m.Create | m.Send | m.PublishKeys | m.Devices | m.ClaimKeys | m.ToDevice | m.AckMail
 QuestionMessage: TypeAlias = m.About | m.Link | m.Unlink | FileMessage | ActMessage
 RequestMessage: TypeAlias = (
     m.Join
@@ -56,6 +72,7 @@ RequestMessage: TypeAlias = (
     | m.Rooms
     | m.Whois
     | m.Mark
+    | RelayMessage
     | QuestionMessage
 )
 
@@ -65,11 +82,13 @@ class TooManyRequests(UsageError):
 
 
 class Request(NamedTuple):
-    """What was asked: the kind of message, and the room and msgid that it was about."""
+    """What was asked: the kind of message, and the room and msgid that it was about. ``relayed``: it was
+    asked for ``Chat.sealed``, which alone gets the answer."""
 
     kind: type[Struct]
     room: str
     msgid: bytes
+    relayed: bool = False
 
 
 class Requests:
@@ -85,7 +104,7 @@ class Requests:
         id, self._next = self._next, self._next % (2**32 - 1) + 1
         return id
 
-    def put(self, message: RequestMessage) -> None:
+    def put(self, message: RequestMessage, *, relayed: bool = False) -> None:
         """A request is sent.
 
         :raises TooManyRequests: too many questions wait.
@@ -93,7 +112,8 @@ class Requests:
         kind = type(message)
         if len(self._open) >= MAX_QUESTIONS and kind in QUESTIONS:
             raise TooManyRequests(count=MAX_QUESTIONS)
-        self._open[message.id] = Request(kind, getattr(message, "room", ""), getattr(message, "msgid", b""))
+        room, msgid = getattr(message, "room", ""), getattr(message, "msgid", b"")
+        self._open[message.id] = Request(kind, room, msgid, relayed)
 
     @property
     def questions(self) -> int:

@@ -49,6 +49,8 @@ class RoomCopy:
 
     def __init__(self, name: str, history: int = 0, *, resume: bool = True) -> None:
         self.name = name
+        #: Nobody asked to be in it.
+        self.by_itself = False
         self.history = history
         self.resume = resume
         self.stage = Stage.OUT

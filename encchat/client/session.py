@@ -26,9 +26,10 @@ from encchat.client.answers import TOLD
 from encchat.client.membership import UNASKED, Membership
 from encchat.client.outbox import Item, Outbox
 from encchat.client.outgoing import Outgoing
-from encchat.client.requests import ACTS, QuestionMessage, RequestMessage, Requests
+from encchat.client.requests import ACTS, QuestionMessage, RelayMessage, RequestMessage, Requests
 from encchat.client.roomcopy import RoomCopy, Stage
 from encchat.client.states import LEGAL, State
+from encchat.core.names import is_open
 from encchat.errors import PeerError, RefusedError
 from encchat.wire import UnknownMessage, decode_server
 
@@ -142,11 +143,13 @@ class Session:
 
     # ------------------------------------------------------------------------------------- requests
 
-    def join(self, room: str, history: int = 0, *, resume: bool = True) -> None:
-        """Be in a room from now on, across connections; answered by JoinedRoom or NotJoined."""
+    def join(self, room: str, history: int = 0, *, resume: bool = True, by_itself: bool = False) -> None:
+        """Be in a room from now on, across connections; answered by JoinedRoom or NotJoined. A sealed room is
+        always read on from where ``recall`` says."""
         copy = self.rooms.get(room)
         if copy is None or copy.stage is Stage.LEAVING:
-            copy = self.rooms[room] = RoomCopy(room, history, resume=resume)
+            copy = self.rooms[room] = RoomCopy(room, history, resume=resume or not is_open(room))
+            copy.by_itself = by_itself
             if self.admitted:
                 copy.recall(self.recall(self.log, room))
                 self._join(copy)
@@ -193,6 +196,12 @@ class Session:
         ActDone, RoomDescribed, LinkCode, Unlinked or RequestFailed."""
         return self._ask(build(self._new_id()))
 
+    def relay(self, build: Callable[[int], RelayMessage]) -> int:
+        """Ask something for sealed rooms; answered by Relayed, unless the connection is lost."""
+        message = build(self._new_id())
+        self._ask(message, relayed=True)
+        return message.id
+
     def mark(self, room: str, seq: int) -> None:
         """The person has read a room up to ``seq``; goes nowhere when the server knows it."""
         copy = self.rooms.get(room)
@@ -209,9 +218,9 @@ class Session:
     def _new_id(self) -> int:
         return self._requests.new_id()
 
-    def _ask(self, message: RequestMessage) -> int:
+    def _ask(self, message: RequestMessage, *, relayed: bool = False) -> int:
         assert self.admitted, "a request before the Welcome"
-        self._requests.put(message)
+        self._requests.put(message, relayed=relayed)
         self._out.append(message)
         return message.id
 
@@ -245,10 +254,10 @@ class Session:
 
     def _send(self, item: Item) -> None:
         id = self._new_id()
-        if item.kind == "topic":
+        if item.kind == "topic" and item.roster is None:
             self._ask(m.Topic(id, item.room, item.msgid, item.body.decode("utf-8")))
         else:
-            self._ask(m.Send(id, item.room, item.msgid, item.kind, item.body))
+            self._ask(m.Send(id, item.room, item.msgid, item.kind, item.body, item.roster))
 
     # ------------------------------------------------------------------------------------ receiving
 
@@ -308,6 +317,8 @@ class Session:
 
     def _done(self, message: m.Done) -> Iterable[e.Event]:
         request = self._requests.answered(message.id, m.Done)
+        if request.relayed:
+            return (e.Relayed(message.id, message),)
         if request.kind is m.Unlink:
             return (e.Unlinked(message.id),)
         return self._membership.gone(request.room) if request.kind is m.Part else ()
@@ -317,6 +328,8 @@ class Session:
 
     def _sent(self, message: m.Sent) -> Iterable[e.Event]:
         request = self._requests.answered(message.id, m.Sent)
+        if request.relayed:
+            return (e.Relayed(message.id, message),)
         if request.kind in ACTS:
             act = request.kind.__name__.lower()
             return (e.ActDone(message.id, act, request.room, message.seq, message.time),)
@@ -349,6 +362,9 @@ class Session:
     def _invited(self, message: m.Invited) -> Iterable[e.Event]:
         return (e.WasInvited(message.room, message.name),)
 
+    def _mail(self, message: m.Mail) -> Iterable[e.Event]:
+        return (e.MailCame(message),)
+
     def _notice(self, message: m.Notice) -> Iterable[e.Event]:
         return (e.Announced(message.text),)
 
@@ -359,7 +375,9 @@ class Session:
             if self.state is State.GREETING:
                 raise Refused(message.code, message.text)
             return (e.ServerComplains(message.code, message.text),)
-        kind, name, msgid = self._requests.answered(message.id, m.Error)
+        kind, name, msgid, relayed = self._requests.answered(message.id, m.Error)
+        if relayed:
+            return (e.Relayed(message.id, message),)
         wait = message.wait / 1000 or DEFAULT_WAIT
         passing = message.code in PASSING
         if kind in (m.Send, m.Topic):
@@ -387,4 +405,5 @@ class Session:
         m.Pong: _pong,
         m.Invited: _invited,
         m.Notice: _notice,
+        m.Mail: _mail,
     }

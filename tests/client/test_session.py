@@ -181,6 +181,11 @@ class OutOfPlace(SessionTestCase):
         m.Invited: m.Invited("+other", "bob"),
         m.Marked: m.Marked("+other", 1),
         m.Notice: m.Notice("hear, hear"),
+        m.Published: m.Published(7, "device", 1),
+        m.DeviceList: m.DeviceList(7, "bob", b"", ()),
+        m.Keys: m.Keys(7, "bob", ()),
+        m.Posted: m.Posted(7),
+        m.Mail: m.Mail(1, "bob", "device", b"letter"),
     }
 
     def test_every_message_that_a_session_takes_has_a_sample(self) -> None:
@@ -196,6 +201,7 @@ class OutOfPlace(SessionTestCase):
 
     def test_answers_to_nothing_and_entries_of_other_rooms(self) -> None:
         may = {m.Presence, m.Typing, m.Ping, m.Pong, m.Closing, m.Removed, m.Invited, m.Marked, m.Notice}
+        may |= {m.Mail}
         self.enter()
         for kind, message in self.samples.items():
             if kind in may:
