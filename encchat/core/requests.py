@@ -20,6 +20,7 @@ from encchat.core.names import is_open, parse_room
 from encchat.core.positions import position_from, read_from
 from encchat.core.refusals import (
     NoSuchRoom,
+    NotAMember,
     NotInRoom,
     NotText,
     NoVersion,
@@ -167,13 +168,14 @@ async def _send_content(session: Session, room: Room, message: m.Send) -> None:
 async def _resend(session: Session, name: str, message: m.Send, refused: RefusedError) -> None:
     """Who may not speak in a room hears so; but what it said while it might is acknowledged once more.
 
-    :raises RefusedError: it may not, and the room was never made.
+    :raises RefusedError: it may not, and the room was never made: told in the same words, as nobody else may
+        learn which sealed rooms there are.
     """
     session.take_send()
     try:
         async with session.hub.visiting(name) as room:
             _append(session, room, message.id, message.msgid, message.kind, message.body, refused=refused)
-    except NoSuchRoom:
+    except (NoSuchRoom, NotAMember):
         raise refused from None
 
 
