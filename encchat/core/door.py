@@ -91,7 +91,8 @@ class Door:
         self._refuse_when_full()
         now, vouched = self._hub.milliseconds(), identity.vouched_name is not None
         wanted = Claim(name.shown, identity.fingerprint, now, vouched)
-        taken = claim if vouched and claim is not None and not (claim.vouched or claim.moved) else None
+        # Also a name that was renamed: the rosters of sealed rooms still mean who had it.
+        taken = claim if vouched and claim is not None and not claim.vouched else None
         if taken is not None:  # before it is theirs, so that no crash leaves them what was another's
             await disown(self._hub, key)
         settled = await self._hub.directory.settle(key, wanted)

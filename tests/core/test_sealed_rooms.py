@@ -194,6 +194,15 @@ class Entering(Case):
             ):
                 self.assertEqual(self.code(peer, message), "not-in-room")
             self.assertEqual(peer.ask(m.Typing(ROOM)), [])
+            # Nor does anything that is sent tell a room that there is from one that there is not.
+            for message in (
+                sealed(5, "#none", 1),
+                change(6, "#none", 1, roster("#none", "carol", ["carol"])),
+                m.Read(7, "#none"),
+                m.Send(8, "#none", msgid(8), "text", b"hello"),
+                m.Send(8, ROOM, msgid(8), "text", b"hello"),
+            ):
+                self.assertEqual(self.code(peer, message), "not-in-room")
         self.assertEqual(self.kinds(), ["roster"])
         self.assertIsNone(self.world.hub.present_room("#none"))
 
@@ -541,6 +550,15 @@ class Changing(Case):
         self.changed(self.alice, 6, 2, third)
         self.assertEqual(self.told(bob, m.Invited), [m.Invited(ROOM, "alice")])
         self.assertEqual(type(answer(bob, m.Join(3, ROOM))), m.Joined)
+
+    def test_a_certificate_takes_a_name_that_was_left(self) -> None:
+        """The roster still means whoever had the name before it was renamed."""
+        self.world.turn.spawn(operator.rename(self.world.hub, "bob", "robert", operator.Actor()), None)
+        self.world.turn.end()
+        bob = self.world.peer(key_of("bob, vouched"), vouched="bob")
+        self.assertEqual(type(bob.ask(m.Hello((1,), "bob"))[0]), m.Welcome)
+        self.assertEqual([i.room for i in answer(bob, m.Rooms(2)).rooms], ["+lobby"])
+        self.assertEqual(self.code(bob, m.Join(1, ROOM)), "invite-only")
 
     def test_operator(self) -> None:
         """The operator sees that there is a room, who runs it, and no more; a rename changes no roster."""
