@@ -43,8 +43,8 @@ REQUEST_BYTES = 16 * 1024
 FILE_RATE, FILE_BURST = 512, 1024
 #: Requests about keys and mail of devices: a second, and at once. A room of two hundred is set up with these.
 KEY_RATE, KEY_BURST = 30, 600
-#: Messages that wait behind a request before the peer is no longer read.
-MAX_WAITING = 200
+#: Messages, and bytes of them, that wait behind a request before the peer is no longer read.
+MAX_WAITING, MAX_WAITING_BYTES = 200, 256 * 1024
 #: Seconds of silence until we ask, and until we give up.
 PING_AFTER, GONE_AFTER = 30.0, 90.0
 #: Seconds that a peer may take nothing of what fills its transport.
@@ -106,7 +106,8 @@ class Session:
         self._going_on = False
         self._held = False
         self._stuck_since: float | None = None
-        self._waiting: deque[m.ClientMessage] = deque()
+        self._waiting: deque[tuple[m.ClientMessage, int]] = deque()
+        self._waiting_bytes = 0
         self._memberships: dict[str, Membership] = {}
         self._out: list[bytes] = []
         self._catching_up = False
@@ -152,18 +153,19 @@ class Session:
         except PeerError as error:
             self.fail(error)
         else:
-            self.receive(message)
+            self.receive(message, len(frame))
 
     def heard(self) -> None:
         """The peer is alive."""
         self._heard = self.hub.turn.now()
         self._asked = False
 
-    def receive(self, message: m.ClientMessage) -> None:
-        """A message from the peer: handled now, or after those that came before it."""
+    def receive(self, message: m.ClientMessage, size: int = 0) -> None:
+        """A message from the peer, of so many bytes: handled now, or after those that came before it."""
         if self._busy or self._waiting or self._deaf:
-            self._waiting.append(message)
-            if len(self._waiting) >= MAX_WAITING:
+            self._waiting.append((message, size))
+            self._waiting_bytes += size
+            if len(self._waiting) >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
                 self._hold()
         else:
             self._handle(message)
@@ -207,10 +209,13 @@ class Session:
         self._going_on = True
         try:
             while self._waiting and not (self._busy or self._deaf or self.state is State.CLOSED):
-                self._handle(self._waiting.popleft())
+                message, size = self._waiting.popleft()
+                self._waiting_bytes -= size
+                self._handle(message)
         finally:
             self._going_on = False
-        if self._held and len(self._waiting) < MAX_WAITING // 2:
+        few = len(self._waiting) < MAX_WAITING // 2 and self._waiting_bytes < MAX_WAITING_BYTES // 2
+        if self._held and few:
             self._release_when_stored()
 
     def _refuse(self, message: m.ClientMessage, error: EncchatError) -> None:
@@ -448,6 +453,7 @@ class Session:
             return
         self.state = State.CLOSED
         self._waiting.clear()
+        self._waiting_bytes = 0
         self._out.clear()
         for membership in list(self._memberships.values()):
             self.exit(membership.room)

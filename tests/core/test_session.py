@@ -6,7 +6,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core.interfaces import Unavailable
-from encchat.core.session import GONE_AFTER, HELLO_DEADLINE, LEGAL, MAX_WAITING, PING_AFTER, State
+from encchat.core.session import (
+    GONE_AFTER,
+    HELLO_DEADLINE,
+    LEGAL,
+    MAX_WAITING,
+    MAX_WAITING_BYTES,
+    PING_AFTER,
+    State,
+)
 from encchat.logs.memory import MemoryLog
 from encchat.wire import advance, decode_entry, encode
 from tests.core.world import LOG_ID, GatedLog, World, identity, msgid, text
@@ -496,6 +504,24 @@ class Sending(SynchronousTestCase):
         world.turn.end()
         self.assertFalse(alice.held)
         self.assertEqual(len(alice.news()), MAX_WAITING + 1)
+
+    def test_large_requests_that_wait(self) -> None:
+        """Few of them are enough for the peer not to be read any more."""
+        log = GatedLog(LOG_ID)
+        world = World(log, limits=m.Limits(rate=0))
+        alice = world.member("alice")
+        log.gates = []
+        alice.send(m.Whois(0, "alice"))
+        sent = 0
+        while not alice.held:
+            alice.send(m.Send(sent, "+lobby", msgid(sent), "text", b"x" * m.MAX_BODY))
+            sent += 1
+            self.assertLessEqual(sent * m.MAX_BODY, MAX_WAITING_BYTES + m.MAX_BODY)
+        gates, log.gates = log.gates, None
+        world.turn.open(gates.pop())
+        world.turn.end()
+        self.assertFalse(alice.held)
+        self.assertEqual(len([one for one in alice.news() if isinstance(one, m.Sent)]), sent)
 
     def test_an_unforeseen_error_ends_that_session_alone(self) -> None:
         class Broken(MemoryLog):
