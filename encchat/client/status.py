@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prompt_toolkit.utils import get_cwidth
-
+from encchat.client.wrapping import columns_of
 from encchat.text import clean_line
 
 #: Milliseconds above which the latency is not told exactly.
@@ -58,7 +57,7 @@ def status_text(status: Status, columns: int) -> str:
         *([*first, *vital, *queued, *unread[:some]] for some in range(len(unread), -1, -1)),
     )
     lines = (" " + " · ".join(parts) for parts in wordings)
-    return next((line for line in lines if get_cwidth(line) < columns), _cut(" " + first[0], columns))
+    return next((line for line in lines if columns_of(line) < columns), _cut(" " + first[0], columns))
 
 
 def _latency(seconds: float) -> str:
@@ -72,6 +71,6 @@ def _unread(number: int, room: str, count: int, mentioned: bool) -> str:
 
 
 def _cut(line: str, columns: int) -> str:
-    while line and get_cwidth(line) >= columns:
+    while line and columns_of(line) >= columns:
         line = line[:-1]
     return line

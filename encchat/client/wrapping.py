@@ -14,6 +14,12 @@ from encchat.client.colours import Line
 INDENT, NARROW = 8, 30
 
 
+def columns_of(text: str) -> int:
+    """The columns that a text takes. (prompt_toolkit remembers the width of each text that it is asked
+    for, for ever; so it is asked for characters only.)"""
+    return len(text) if text.isascii() else sum(map(get_cwidth, text))
+
+
 def wrapped(line: Line, columns: int) -> list[Line]:
     """The lines that a line becomes in a window of so many columns; the spaces at which it is broken go."""
     length = sum(len(text) for _, text in line)
@@ -25,17 +31,17 @@ def wrapped(line: Line, columns: int) -> list[Line]:
     used = 0
     for style, text in line:
         for word in _words(text):
-            wide = get_cwidth(word.rstrip(" "))
+            wide = columns_of(word.rstrip(" "))
             if used + wide >= columns and used > indent and row:
                 done.append(_ended(row))
                 row, used = [("", " " * indent)] if indent else [], indent
             row.append((style, word))
-            used += get_cwidth(word)
+            used += columns_of(word)
     return [*done, row]
 
 
 def _width(line: Line) -> int:
-    return sum(get_cwidth(text) for _, text in line)
+    return sum(columns_of(text) for _, text in line)
 
 
 def _words(text: str) -> list[str]:
