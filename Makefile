@@ -70,6 +70,9 @@ docs: for-run ## write the generated parts of docs/ anew
 see-it: for-run ## run the demonstration of docs/see-it.md, and write what it showed into the page
 	$(BIN)/python docs/see_it.py
 
+screens: for-dev ## docs/screen.svg, the picture of the README, from a real conversation
+	@ENCCHAT_SCREENS=write $(BIN)/python -m twisted.trial --reporter=summary tests.process.test_screens.Picture
+
 bench: for-dev ## the benchmarks, or BENCH=bench/rsa.py
 	@set -e; for script in $(BENCH); do \
 		echo "== $$script"; $(BIN)/python -m "$$(echo "$${script%.py}" | tr / .)"; done
