@@ -32,6 +32,7 @@ STALE = 10 * 60 * 1000
 MAX_FORMER = 200
 
 parse_certificate = lru_cache(maxsize=2048)(formats.parse_certificate)
+parse_device_list = lru_cache(maxsize=2048)(formats.parse_device_list)
 
 
 class ListRefused(PeerError):
@@ -91,7 +92,7 @@ class Contacts:
     def list_of(self, name: str) -> DeviceList | None:
         """The newest device list of ``name`` that was seen."""
         raw = self.peer(name).listing
-        return formats.parse_device_list(raw) if raw else None
+        return parse_device_list(raw) if raw else None
 
     def devices(self, name: str) -> list[Certificate]:
         """The certificates of the devices of ``name`` now, in the order of their ids."""
@@ -215,7 +216,7 @@ class Contacts:
     def _check_version(self, peer: Peer, devices: DeviceList) -> None:
         if not peer.listing:
             return
-        known = formats.parse_device_list(peer.listing)
+        known = parse_device_list(peer.listing)
         if devices.version < known.version:
             raise ListRefused(name=peer.name, reason="the server shows an old one, from before a change")
         if devices.version == known.version and devices.hash != known.hash:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from encchat.core.names import BadName, parse_name
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed import letters
 from encchat.core.sealed.contacts import Contacts, Vouches
@@ -19,7 +18,7 @@ from encchat.core.sealed.identities import IdentityKey
 from encchat.core.sealed.keeper import Keeper, VaultStore
 from encchat.core.sealed.letters import Content
 from encchat.core.sealed.mail import Mail
-from encchat.core.sealed.naming import BadFormat
+from encchat.core.sealed.naming import BadFormat, key_of
 from encchat.core.sealed.own import Own
 from encchat.core.sealed.reading import Reading
 from encchat.core.sealed.roomkeys import RoomKeys
@@ -238,11 +237,3 @@ class Desk:
 
 def _is_entry(action: fx.Action) -> bool:
     return isinstance(action, fx.Append | fx.Create)
-
-
-def key_of(name: str) -> str:
-    """A name that the server told, in the form in which names are compared; empty if it is none."""
-    try:
-        return parse_name(name).key
-    except BadName:
-        return ""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -74,6 +75,7 @@ def digest(tag: str, *parts: bytes) -> bytes:
     return hasher.digest()
 
 
+@lru_cache(maxsize=4096)
 def identity_of(spki: bytes) -> bytes:
     """The 32 bytes that stand for an identity: the SHA-256 of its DER SubjectPublicKeyInfo."""
     return sha256(spki).digest()
@@ -84,6 +86,7 @@ def fingerprint_of(identity: bytes) -> str:
     return "SHA256:" + b64encode(identity).decode("ascii").rstrip("=")
 
 
+@lru_cache(maxsize=4096)
 def device_id(ed: bytes, curve: bytes) -> str:
     """The id of the device with these keys: 32 hexadecimal digits that nobody can choose."""
     return digest("encchat/device-id/1", ed, curve).hex()[:32]

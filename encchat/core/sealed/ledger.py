@@ -59,10 +59,10 @@ class Span(msgspec.Struct, array_like=True):
 
 
 class Lane(msgspec.Struct):
-    """One device in one room: its sessions, in order, and the mids of its last messages with their seqs."""
+    """One device in one room: its sessions, in order, and the mids of its last messages."""
 
     spans: list[Span]
-    mids: list[tuple[bytes, int]]
+    mids: list[bytes]
 
 
 class Ledger:
@@ -86,13 +86,13 @@ class Ledger:
             if marks.marks[place] != mark:
                 raise _replayed()
             return False
-        if any(mid == mark.mid for mid, _ in lane.mids) or any(m.mid == mark.mid for m in marks.marks):
+        if mark.mid in lane.mids or mark.mid in [known.mid for known in marks.marks]:
             raise _replayed()
         self._check_order(marks.marks, place, mark)
         spans = self._place(lane.spans, session, mark)
         marks.marks.insert(place, mark)
         lane.spans = spans
-        lane.mids = [*lane.mids, (mark.mid, mark.seq)][-MAX_MIDS:]
+        lane.mids = [*lane.mids, mark.mid][-MAX_MIDS:]
         self._keeper.put("marks", id, marks)
         self._keeper.put("lane", lane_id, lane)
         return True

@@ -5,6 +5,8 @@ A sealed room is ``#name``; a conversation of two is ``@one&other``, the two nam
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from encchat.core.names import BadName, BadRoom, parse_name, parse_room
 from encchat.errors import PeerError
 
@@ -13,16 +15,21 @@ class BadFormat(PeerError):
     """The {what} cannot be read: {reason}."""
 
 
+@lru_cache(maxsize=4096)
+def key_of(name: str) -> str:
+    """A name that the server told, in the form in which names are compared; empty if it is none."""
+    try:
+        return parse_name(name).key
+    except BadName:
+        return ""
+
+
 def check_name(name: str, what: str) -> None:
     """Whether a name is in the one form in which names are compared.
 
     :raises BadFormat: it is not.
     """
-    try:
-        good = parse_name(name).key == name
-    except BadName:
-        good = False
-    if not good:
+    if not name or key_of(name) != name:
         raise BadFormat(what=what, reason="it has a name that is none")
 
 
@@ -39,6 +46,7 @@ def partners(room: str) -> tuple[str, str] | None:
     return one, other
 
 
+@lru_cache(maxsize=4096)
 def check_room(room: str, what: str) -> None:
     """Whether a room's name is that of a sealed room, in the one form: ``#tea`` or ``@alice&bob``.
 

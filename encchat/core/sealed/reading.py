@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from encchat.core.names import BadName, parse_name
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed import payload, ratchets
 from encchat.core.sealed.contacts import Contacts
@@ -21,6 +20,7 @@ from encchat.core.sealed.keeper import Keeper
 from encchat.core.sealed.ledger import Ledger, Mark, NotGenuine
 from encchat.core.sealed.letters import KeyRequest
 from encchat.core.sealed.mail import Mail
+from encchat.core.sealed.naming import key_of
 from encchat.core.sealed.own import Own
 from encchat.core.sealed.payload import Payload, Sealed
 from encchat.core.sealed.ratchets import MegolmMessage
@@ -90,16 +90,13 @@ class Reading:
         """
         if not self._rooms.advance(entry.room, entry.seq, chain):
             return False
-        try:
-            sender = parse_name(entry.sender).key
-        except BadName:
-            sender = ""
+        sender = key_of(entry.sender)
         if entry.kind == "roster":
             self._rooms.read_roster(entry.room, entry.seq, entry.time, sender, entry.body)
             return True
         epoch = self._rooms.epoch(entry.room)
         try:
-            if epoch is None or sender not in epoch.roster.identities:
+            if epoch is None or sender not in epoch.identities:
                 raise NotGenuine("not-a-member", "It is from somebody who was not in the room.")
             if entry.kind != "sealed":
                 raise NotGenuine("not-sealed", "It was not sealed, so anybody could have written it.")
@@ -163,7 +160,7 @@ class Reading:
             entry.body,
             epoch.roster.epoch,
             epoch.hash,
-            epoch.roster.identities[sender],
+            epoch.identities[sender],
             sealed.session,
             self._turn.now,
         )
@@ -236,7 +233,7 @@ class Reading:
     def _wait(self, entry: WaitingEntry) -> None:
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
         epoch = self._rooms.epoch(entry.room)
-        if epoch is None or self._own.user not in epoch.roster.identities:
+        if epoch is None or self._own.user not in epoch.identities:
             raise NotGenuine("not-for-us", "It was written while you were not in the room.")
         id = f"{entry.room}/{entry.seq:016d}"
         kept = self._counts.total() < MAX_WAITING_ALL and self._counts[entry.room] < MAX_WAITING

@@ -9,6 +9,7 @@ refused for ever.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -80,12 +81,13 @@ class Anchor(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What counts at one place of a room's log."""
+    """What counts at one place of a room's log; ``identities`` are those of its members."""
 
     room: str
     room_id: bytes
     hash: bytes
     roster: Roster
+    identities: Mapping[str, bytes]
 
 
 class Rooms:
@@ -114,7 +116,7 @@ class Rooms:
             if not state.roster:
                 return None
             entry = parse_roster(state.roster)
-            known = self._epochs[room] = Epoch(room, state.room_id, entry.hash, entry.roster)
+            known = self._epochs[room] = _epoch(state, entry)
         return known
 
     def names(self) -> list[str]:
@@ -285,7 +287,7 @@ class Rooms:
             state.room_id = entry.room_id
         state.roster = entry.raw
         self._keeper.put("room", state.name, state)
-        self._epochs[state.name] = Epoch(state.name, state.room_id, entry.hash, new)
+        self._epochs[state.name] = _epoch(state, entry)
         gone = removed(old, new) if old else set()
         self._turn.tell(
             fx.RosterChanged(
@@ -304,6 +306,10 @@ class Rooms:
         for name, identity in new.identities.items():
             if name != self._me and not self._contacts.speaks_for(name, identity):
                 self._contacts.offer(name, identity)
+
+
+def _epoch(state: RoomState, entry: RosterEntry) -> Epoch:
+    return Epoch(state.name, state.room_id, entry.hash, entry.roster, entry.roster.identities)
 
 
 def _acts_for(certificate: Certificate, devices: bytes, identity: bytes) -> bool:

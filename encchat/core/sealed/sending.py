@@ -63,6 +63,7 @@ class Talk:
     """Our session in one room, for the roster and devices that it was made for."""
 
     session: GroupSession
+    id: bytes
     roster: bytes
     devices: tuple[str, ...]
     revision: int
@@ -218,14 +219,14 @@ class Sending:
             return None
         else:
             roster = next_roster(epoch, change, me, identities, self._turn.now, self._entropy(16))
-        mine = (epoch.roster.identities if epoch else identities).get(me, b"")
+        mine = (epoch.identities if epoch else identities).get(me, b"")
         return signed_roster(roster, self._own, mine, self._contacts.peer(me).listing)
 
     def _seal(self, outgoing: Outgoing) -> bytes | None:
         room, epoch = outgoing.room, self._rooms.epoch(outgoing.room)
         if epoch is None:
             return None
-        members = epoch.roster.identities
+        members = epoch.identities
         if self._own.user not in members:
             raise CannotChange(room=room, reason="you are not in it")
         if not self._contacts.refresh(members):
@@ -252,16 +253,16 @@ class Sending:
         )
         plaintext = payload.pad(said)
         ciphertext = talk.session.encrypt(plaintext).to_bytes()
-        session, commitment = ratchets.session_id(talk.session), payload.commitment(plaintext)
-        mark = self._own.mark(session, commitment)
-        return encode(Sealed(ALG_ROOM, session, commitment, ciphertext, mark))
+        commitment = payload.commitment(plaintext)
+        mark = self._own.mark(talk.id, commitment)
+        return encode(Sealed(ALG_ROOM, talk.id, commitment, ciphertext, mark))
 
     def _talk(self, epoch: Epoch) -> Talk | None:
         """Our session for who is in the room now; None while somebody's identity is in question."""
         talk, revision = self._talks.get(epoch.room), self._contacts.revision
         if talk is not None and talk.revision == revision and self._is_good(talk, epoch):
             return talk
-        members = epoch.roster.identities
+        members = epoch.identities
         blocked = tuple(n for n, identity in members.items() if self._contacts.is_blocked(n, identity))
         self._tell_once(epoch.room, fx.SendBlocked(epoch.room, blocked) if blocked else None)
         if blocked:
@@ -280,7 +281,9 @@ class Sending:
         if talk is not None and talk.devices == devices and self._is_good(talk, epoch):
             talk.revision = revision
             return talk
-        talk = Talk(GroupSession(), epoch.hash, devices, revision, self._turn.now)
+        group = GroupSession()
+        id = ratchets.session_id(group)
+        talk = Talk(group, id, epoch.hash, devices, revision, self._turn.now)
         self._talks[epoch.room] = talk
         self._keys.add_own(epoch.room, epoch.room_id, talk.session, to)
         if unreachable:

@@ -30,10 +30,10 @@ from collections.abc import Iterable
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.backup import BackupUnreadable, Contents, KeptKey, KeptPin, KeptRoom
 from encchat.core.sealed.changes import Change
-from encchat.core.sealed.desk import Desk, key_of
+from encchat.core.sealed.desk import Desk
 from encchat.core.sealed.effects import Outcome
 from encchat.core.sealed.formats import Certificate, Roster, fingerprint_of
-from encchat.core.sealed.naming import BadFormat, check_room
+from encchat.core.sealed.naming import BadFormat, check_room, key_of
 from encchat.core.sealed.numbers import SafetyNumber, safety_number
 from encchat.core.sealed.payload import MAX_SAID, TooLong
 from encchat.core.sealed.ratchets import BadCrypto
@@ -88,7 +88,7 @@ class Vault(Desk):
     def room_trust(self, room: str) -> str:
         """How sure those in a room are, all together: the least sure of them but ourselves."""
         epoch = self._rooms.epoch(room)
-        names = [name for name in (epoch.roster.identities if epoch else ()) if name != self.user]
+        names = [name for name in (epoch.identities if epoch else ()) if name != self.user]
         order = (fx.CHANGED, fx.UNKNOWN, fx.PINNED, fx.VOUCHED, fx.VERIFIED)
         return min((self.trust(name) for name in names), key=order.index, default=fx.VERIFIED)
 
