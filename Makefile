@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 CODE = encchat twisted tests docs bench
 
 .DEFAULT_GOAL = help
-.PHONY: help run chat certs test check cover docs see-it bench soak scan packages lock clean for-run for-dev for-lock for-scan
+.PHONY: help run chat certs test check cover docs screens see-it bench soak scan packages lock clean for-run for-dev for-lock for-scan
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
