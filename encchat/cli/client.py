@@ -7,6 +7,7 @@ configuration, 130 interrupted. The work is in ``client_run``, which is imported
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -117,6 +118,8 @@ def main() -> NoReturn:
 
 
 def _main() -> int:
+    # Nothing of what is imported ever becomes garbage; to look for some meanwhile takes long (client_run).
+    gc.disable()
     try:
         code = command.main(prog_name=PROGRAM, standalone_mode=False)
         if sys.stdout is not None:

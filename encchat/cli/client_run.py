@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThreadPool
 
-from encchat.ciphers.interfaces import IClientCipher
-from encchat.ciphers.registry import client_cipher
 from encchat.cli.client import PROGRAM, Options
 from encchat.cli.running import Runner, open_standard_handles, status
 from encchat.client.address import parse_address
@@ -22,25 +23,23 @@ from encchat.client.chat import Chat
 from encchat.client.commands import room_named
 from encchat.client.ending import race
 from encchat.client.events import Acknowledged, FileGiven, FileSaved
-from encchat.client.extract import Extract
 from encchat.client.lines import Reader, Writer
-from encchat.client.link import Patience
-from encchat.client.pipe import Manner, Pipe
+from encchat.client.link import GOODBYE, Link, Patience
 from encchat.client.profile import choose_name, open_profile
-from encchat.client.progress import Progress
-from encchat.client.sending import Sending
 from encchat.client.show import count
-from encchat.client.span import Span, parse_moment
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
 from encchat.core.links import digest
 from encchat.core.names import Name
 from encchat.core.refusals import BadLink
 from encchat.errors import UsageError
-from encchat.library.opening import Opening, milliseconds, prepare
+from encchat.library.opening import Opening, milliseconds
 
 if TYPE_CHECKING:
+    from encchat.ciphers.interfaces import IClientCipher
     from encchat.cli.wire import ClientWire
+    from encchat.client.progress import Progress
+    from encchat.client.span import Span
 
 #: Seconds that a pipe goes without a connection before it gives up.
 PIPE_PATIENCE = 120.0
@@ -75,6 +74,8 @@ def span_of(options: Options) -> Span:
 
     :raises UsageError: a time that is none, or nothing between them.
     """
+    from encchat.client.span import Span, parse_moment
+
     now = datetime.now().astimezone()
     since = None if options.since is None else parse_moment("--since", options.since, now)
     until = None if options.until is None else parse_moment("--until", options.until, now)
@@ -85,6 +86,8 @@ def progress_on(reactor: Any) -> Progress | None:
     """A line on stderr about a large input, where that is a terminal and the input is none."""
     if sys.stderr is None or not os.isatty(2) or os.isatty(0) or os.environ.get("TERM", "") in ("dumb", ""):
         return None
+    from encchat.client.progress import Progress
+
     found = os.fstat(0)
 
     def write(text: str) -> None:
@@ -111,12 +114,32 @@ def run(options: Options) -> int:
         raise BadFingerprint(text=options.pin)
     program = Program(options)
     if program.full_screen:
+        _install_for_terminal()
+    from twisted.internet import reactor
+
+    # What is here by now stays to the end: not to be looked through each time that garbage is collected.
+    gc.freeze()
+    gc.enable()
+    return Runner(reactor).run(lambda: program.run(reactor))
+
+
+#: What Twisted's reactors import for TLS of their own, which we do not use: it brings OpenSSL and X.509.
+_TLS = ("twisted.protocols.tls", "twisted.internet.ssl", "twisted.internet._newtls")
+
+
+def _install_for_terminal() -> None:
+    """Install Twisted's asyncio reactor, and import the console that needs it. A cipher that needs OpenSSL
+    imports it later, while the prompt is there already."""
+    hidden = [name for name in _TLS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
+    try:
         from twisted.internet import asyncioreactor
 
         asyncioreactor.install()
-    from twisted.internet import reactor
-
-    return Runner(reactor).run(lambda: program.run(reactor))
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+    import_module("encchat.client.terminal")
 
 
 class Program:
@@ -138,7 +161,8 @@ class Program:
         #: The terminal may be drawn on.
         self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
         self.wire: ClientWire | None = None
-        self.span = span_of(options)
+        self.cipher: IClientCipher | None = None
+        self.span = span_of(options) if options.extract else None
 
     async def run(self, reactor: Any) -> int:
         """The conversation, with whatever is needed for it opened before and let go of after it."""
@@ -158,25 +182,42 @@ class Program:
 
             tap = None if self.wire is None else self.wire.tap
             return await run_classic(reactor, self.address, self.options.listen, self.status, tap)
-        directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
-        opening = Opening(directory, self.address, lane=not (self.options.send or self.span))
+        self.directory = open_profile(self.name, None if not self.options.state else Path(self.options.state))
+        opening = Opening(self.directory, self.address, lane=not (self.options.send or self.span))
         try:
             for notice in opening.store.take_notices():
                 self.status(notice)
             if opening.lane is not None and not opening.lane.alone:
                 self.status(f"{self.name} is here in another encchat-client too; this is one more session")
-            cipher = client_cipher(self.options.cipher, directory, self.name.shown)
-            if self.wire is not None:
-                cipher = self.wire.tap.client(cipher)
-            await prepare(reactor, cipher)
             try:
-                return await self._converse(reactor, cipher, opening)
+                return await self._converse(reactor, opening)
             finally:
-                cipher.stop()
+                if self.cipher is not None:
+                    self.cipher.stop()
         finally:
             opening.close()
 
-    async def _converse(self, reactor: Any, cipher: IClientCipher, opening: Opening) -> int:
+    async def _ready_cipher(self, reactor: Any) -> IClientCipher:
+        """The cipher, with its keys. A person sees the prompt meanwhile: what takes long to import or to make
+        is done in a thread."""
+        if self.cipher is not None:
+            return self.cipher
+
+        def make() -> IClientCipher:
+            from encchat.ciphers.registry import client_cipher
+
+            cipher = client_cipher(self.options.cipher, self.directory, self.name.shown)
+            cipher.prepare()
+            return cipher
+
+        cipher = await deferToThreadPool(reactor, reactor.getThreadPool(), make)
+        if self.wire is not None:
+            cipher = self.wire.tap.client(cipher)
+        cipher.start(reactor)
+        self.cipher = cipher
+        return cipher
+
+    async def _converse(self, reactor: Any, opening: Opening) -> int:
         trust = Trust(
             opening.store,
             self.address,
@@ -186,51 +227,64 @@ class Program:
             command=self._command(),
         )
         try:
-            return await self._talk(reactor, cipher, opening, trust)
+            return await self._talk(reactor, opening, trust)
         except UnknownServer as error:
             if not self.interactive or not await self._ask(reactor, error):
                 raise
             trust.accept(str(error.facts["fingerprint"]))
-        return await self._talk(reactor, cipher, opening, trust)
+        return await self._talk(reactor, opening, trust)
 
-    async def _talk(self, reactor: Any, cipher: IClientCipher, opening: Opening, trust: Trust) -> int:
-        for_ever = self.interactive or self.options.keep_trying
-        chat, link = opening.converse(
-            reactor,
-            cipher,
-            trust,
-            self.name.shown,
-            Patience(self.options.keep_trying, None if for_ever else PIPE_PATIENCE),
-            link_code=self.link,
-            accept_log=self.options.accept_log,
+    async def _talk(self, reactor: Any, opening: Opening, trust: Trust) -> int:
+        chat = opening.chat(
+            reactor, trust, self.name.shown, link_code=self.link, accept_log=self.options.accept_log
         )
         console = self._console(reactor, chat)
         if self.wire is not None and self.interactive:
             self.wire.move_to(console)
-        waiting = chat.start(console, link)
+        waiting = chat.start(console)
         if waiting:
             console.warn(f"{count(waiting, 'message', 'messages')} of an earlier run to be sent")
+        for_ever = self.interactive or self.options.keep_trying
+        patience = Patience(self.options.keep_trying, None if for_ever else PIPE_PATIENCE)
+        links: list[Link] = []
         outcome: list[int] = []
+
+        async def connect() -> None:
+            if self.full_screen:
+                await console.painted
+            cipher = await self._ready_cipher(reactor)
+            link = opening.link(reactor, cipher, trust, chat, patience)
+            links.append(link)
+            chat.attach(link)
+            await link.run()
 
         async def talk() -> None:
             outcome.append(await console.run())
 
+        async def leave(seconds: float) -> None:
+            chat.tell_read()
+            for link in links:
+                await link.leave(seconds)
+
         try:
-            await race(reactor, Deferred.fromCoroutine(link.run()), Deferred.fromCoroutine(talk()))
-            chat.tell_read()
-            await link.leave()
+            await race(reactor, Deferred.fromCoroutine(connect()), Deferred.fromCoroutine(talk()))
+            await leave(GOODBYE)
         except CancelledError:
-            chat.tell_read()
-            await link.leave(HURRIED_GOODBYE)
+            await leave(HURRIED_GOODBYE)
             raise
         finally:
-            link.abort()
+            for link in links:
+                link.abort()
             chat.stop()
+            if self.full_screen:
+                await console.closed()
         return outcome[0]
 
     def _console(self, reactor: Any, chat: Chat) -> Any:
         options = self.options
         if options.send:
+            from encchat.client.sending import Sending
+
             return Sending(reactor, chat, self.room, options.send[1], self.status)
         if options.send_file or options.get:
             return self._carrying(reactor, chat)
@@ -246,8 +300,12 @@ class Program:
             from encchat.client.linear import Linear
 
             return Linear(reactor, chat, self.room, options.history, Reader(reactor, 0), writer)
+        from encchat.client.pipe import Manner, Pipe
+
         manner = Manner(self.room, options.json, options.history, options.follow)
         if self.span:
+            from encchat.client.extract import Extract
+
             return Extract(
                 reactor, chat, manner, self.span, Reader(reactor, 0), writer, self.status, milliseconds
             )

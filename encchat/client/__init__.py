@@ -8,17 +8,25 @@ console: ``pipe``, ``terminal`` or ``linear``. What a person decides about serve
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encchat.library import Client, Heard, Room, connect
+    from encchat.library.client import Client, RequestRefused, connect
+    from encchat.library.heard import Heard
+    from encchat.library.room import NotJoined, NotSent, PutOut, Room
 
-__all__ = ["Client", "Heard", "Room", "connect"]
+__all__ = ["Client", "Heard", "NotJoined", "NotSent", "PutOut", "RequestRefused", "Room", "connect"]
+
+_PLACES = {
+    "client": ("Client", "RequestRefused", "connect"),
+    "heard": ("Heard",),
+    "room": ("NotJoined", "NotSent", "PutOut", "Room"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from encchat import library
-
-        return getattr(library, name)
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"encchat.library.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ sends none twice, and shows at most the last ones again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -18,12 +18,14 @@ from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.files import Files
 from encchat.client.keeping import Keeper, Keeping
-from encchat.client.link import Link
 from encchat.client.outbox import Item
 from encchat.client.requests import ActMessage, QuestionMessage
 from encchat.client.session import Session
 from encchat.client.trust import Trust
 from encchat.core.names import BadName, parse_name
+
+if TYPE_CHECKING:
+    from encchat.client.link import Link
 
 #: Seconds that the server waits to hear how far was read: at most one Mark a room in that time.
 MARK_AFTER = 2.0
@@ -68,8 +70,9 @@ class Chat:
         self._ignored = keeper.store.ignored()
         self._watchers: list[tuple[Callable[[], object], Deferred[None]]] = []
 
-    def start(self, console: Console, link: Link) -> int:
-        """Everything is there. Takes up what an earlier run could not send; returns how much that is."""
+    def start(self, console: Console, link: Link | None = None) -> int:
+        """The console is there; the link may come later (``attach``). Takes up what an earlier run could not
+        send; returns how much that is."""
         self._console = console
         self._link = link
         left = self._keeping.waiting()
@@ -77,6 +80,10 @@ class Chat:
             self.session.send(item)
         self._keeping.tell()
         return len(left) + self.files.resume()
+
+    def attach(self, link: Link) -> None:
+        """The link is there."""
+        self._link = link
 
     def stop(self) -> None:
         """Store what waits to be stored."""

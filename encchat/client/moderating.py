@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from encchat import messages as m
 from encchat.client.command import Command
 from encchat.core.identity import is_fingerprint
-from encchat.core.rules import ACCESS, TOPIC_BY
 from encchat.errors import UsageError
 from encchat.text import clean_line
 
@@ -142,6 +141,8 @@ def access(c: Commands, rest: str) -> None:
         c.online()
         c.chat.ask(lambda id: m.About(id, room))
         return
+    from encchat.core.rules import ACCESS, TOPIC_BY  # the server's rules: not at every start of the client
+
     entry = words.pop(0) if words[0] in ACCESS else ""
     topic_by = ""
     if len(words) == 2 and words[0] == "topic" and words[1] in TOPIC_BY:

@@ -130,15 +130,10 @@ class Client:
             opening.close()
             raise
         trust = Trust(opening.store, self._address, milliseconds, pin=self._pin, accept_new=self._accept_new)
-        self.chat, self._link = opening.converse(
-            reactor,
-            self._cipher,
-            trust,
-            self._name.shown,
-            Patience(self._keep_trying),
-            link_code=self._link_code,
-            accept_log=self._accept_log,
+        self.chat = opening.chat(
+            reactor, trust, self._name.shown, link_code=self._link_code, accept_log=self._accept_log
         )
+        self._link = opening.link(reactor, self._cipher, trust, self.chat, Patience(self._keep_trying))
         self.chat.start(self, self._link)
         self._running = Deferred.fromCoroutine(self._link.run())
         self._running.addCallbacks(lambda _: self._ended(Over()), self._failed)

@@ -8,13 +8,11 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.threads import deferToThreadPool
 
 import encchat
-from encchat.ciphers.interfaces import IClientCipher
 from encchat.client.address import Address
 from encchat.client.chat import Chat
 from encchat.client.keeping import Keeper
@@ -25,6 +23,9 @@ from encchat.client.store import Store
 from encchat.client.store.key import Keyring, find_keyring
 from encchat.client.trust import Trust
 from encchat.messages import Hello
+
+if TYPE_CHECKING:
+    from encchat.ciphers.interfaces import IClientCipher
 
 #: How the software names itself to servers.
 SOFTWARE = f"encchat {encchat.__version__}"[:32]
@@ -60,19 +61,11 @@ class Opening:
             self.lane.release()
         self.store.close()
 
-    def converse(
-        self,
-        reactor: Any,
-        cipher: IClientCipher,
-        trust: Trust,
-        name: str,
-        patience: Patience,
-        *,
-        link_code: str = "",
-        accept_log: bool = False,
-    ) -> tuple[Chat, Link]:
-        """A chat under ``name``, and the link for it. The chat is to be started, and the link to be run."""
-        chat = Chat(
+    def chat(
+        self, reactor: Any, trust: Trust, name: str, *, link_code: str = "", accept_log: bool = False
+    ) -> Chat:
+        """A chat under ``name``. It is to be started, and to be given a link."""
+        return Chat(
             reactor,
             Hello(VERSIONS, name, "", SOFTWARE, link_code),
             trust,
@@ -81,9 +74,14 @@ class Opening:
             milliseconds=milliseconds,
             accept_log=accept_log,
         )
+
+    def link(self, reactor: Any, cipher: IClientCipher, trust: Trust, chat: Chat, patience: Patience) -> Link:
+        """The link for a chat. It is to be run."""
+        from twisted.internet.endpoints import HostnameEndpoint  # takes long, as it brings TLS along
+
         host = self.address.host
         endpoint = HostnameEndpoint(reactor, host, self.address.port, timeout=CONNECT_TIMEOUT)
-        link = Link(
+        return Link(
             reactor,
             self.address,
             endpoint,
@@ -93,7 +91,6 @@ class Opening:
             patience,
             random.random,
         )
-        return chat, link
 
 
 async def prepare(reactor: Any, cipher: Any) -> None:

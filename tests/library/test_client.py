@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
-from encchat.client import connect
+from encchat.client import NotJoined, NotSent, PutOut, RequestRefused, Room, connect
 from encchat.client import events as e
 from encchat.client.link import Patience
 from encchat.client.roomcopy import LogMismatch
 from encchat.contents import Reply
 from encchat.errors import LinkError
-from encchat.library import NotJoined, NotSent, PutOut, RequestRefused, Room, driving
+from encchat.library import driving
 from encchat.library import room as room_module
 from encchat.library.client import EVENTS, Over
 from encchat.library.driving import NoReactor, find_reactor
