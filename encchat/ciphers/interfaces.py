@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.interfaces import IConsumer, IProtocolFactory, IPushProducer, ITransport
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 from encchat.core.identity import PeerIdentity
+
+if TYPE_CHECKING:
+    from encchat.core.sealed.contacts import Vouches
+    from encchat.core.sealed.identities import IdentityKey
 
 #: Seconds that a peer has, from the connection, to complete a handshake.
 HANDSHAKE_DEADLINE = 10.0
@@ -117,6 +121,17 @@ class IClientCipher(ICipher):
     def wrap(factory: IProtocolFactory, host: str, trust: Trust) -> IProtocolFactory:
         """A factory to connect with. ``host`` is the name or address that the user asked for, without a
         port; ``trust`` judges the server."""
+
+
+class ISealing(Interface):
+    """A client's cipher that can also sign with its identity, and so carries sealed rooms, whose keys rest on
+    it. Whether a cipher provides it is its own choice."""
+
+    def signer() -> IdentityKey:
+        """The private half of our identity, of one key for the whole run; after prepare()."""
+
+    def voucher() -> Vouches | None:
+        """How an authority is asked who somebody is, or None where keys are pinned; after prepare()."""
 
 
 class ICipherMaker(IPlugin):

@@ -9,14 +9,14 @@ and ``classic`` are the pure transforms; ``keys`` holds the identity and makes k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from zope.interface import implementer
 
 from encchat.ciphers.explaining import IExplained
-from encchat.ciphers.interfaces import Argument, IClientCipher, IServerCipher, Place, Trust
+from encchat.ciphers.interfaces import Argument, IClientCipher, ISealing, IServerCipher, Place, Trust
 from encchat.ciphers.layer import CipherLayer
 from encchat.ciphers.rsa import classic
 from encchat.ciphers.rsa.explain import RsaExplainer
@@ -27,6 +27,9 @@ from encchat.ciphers.rsa.primitives import IDENTITY_BITS, RECORD_BITS, fingerpri
 from encchat.ciphers.wrapping import CipherFactory
 from encchat.core.identity import PeerIdentity
 from encchat.errors import UsageError
+
+if TYPE_CHECKING:
+    from encchat.core.sealed.identities import IdentityKey
 
 ARGUMENTS: Sequence[Argument] = (
     Argument(
@@ -40,6 +43,10 @@ ARGUMENTS: Sequence[Argument] = (
 
 #: The identity's file in the cipher's place.
 IDENTITY_FILE = "rsa-identity.pem"
+
+
+class NoIdentity(UsageError):
+    """The classic profile has no identity that could sign, so there are no sealed rooms in it."""
 
 
 class _Rsa:
@@ -144,7 +151,7 @@ class RsaServer(_Rsa):
         return RsaServerLayer(wrapped, self._running_on, self._classic_key, keys, self._mode)
 
 
-@implementer(IClientCipher, IExplained)
+@implementer(IClientCipher, IExplained, ISealing)
 class RsaClient(_Rsa):
     """The rsa cipher of a client's profile."""
 
@@ -171,6 +178,20 @@ class RsaClient(_Rsa):
     def stop(self) -> None:
         """Make no more."""
         self._record_keys.stop()
+
+    def signer(self) -> IdentityKey:
+        """As ISealing.
+
+        :raises NoIdentity: the classic profile has none.
+        """
+        from encchat.core.sealed.identities import LocalIdentity  # slow to import, and not always needed
+
+        if self._identity_key is None:
+            raise NoIdentity()
+        return LocalIdentity(self._identity_key)
+
+    def voucher(self) -> None:
+        """As ISealing: keys are pinned."""
 
     def wrap(self, factory: IProtocolFactory, host: str, trust: Trust) -> IProtocolFactory:
         """A factory to connect with. No key names a host: which is which is ``trust``'s to know."""

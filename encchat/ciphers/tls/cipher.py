@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from encchat.ciphers.explaining import IExplained
-from encchat.ciphers.interfaces import IClientCipher, IServerCipher, Place, Trust
+from encchat.ciphers.interfaces import IClientCipher, ISealing, IServerCipher, Place, Trust
 from encchat.ciphers.tls.contexts import client_context, server_context
 from encchat.ciphers.tls.explain import TlsExplainer
 from encchat.ciphers.tls.hosts import HostCheck
@@ -25,6 +27,7 @@ from encchat.ciphers.tls.judge import HostJudge, Judge, PinJudge, RevokedSerials
 from encchat.ciphers.tls.layer import ClientLayer, ServerLayer, TlsLayer
 from encchat.ciphers.tls.material import Material, check_successor, load, sources
 from encchat.ciphers.tls.pin import make_pin
+from encchat.ciphers.tls.vouching import vouch
 from encchat.ciphers.tls.watch import FileWatch
 from encchat.ciphers.wrapping import CipherFactory
 from encchat.core.identity import PeerIdentity
@@ -33,8 +36,17 @@ from encchat.pki.health import Finding, Severity
 from encchat.pki.names import user_of
 from encchat.pki.profiles import fingerprint_of
 
+if TYPE_CHECKING:
+    from encchat.core.sealed.contacts import Vouches
+    from encchat.core.sealed.identities import IdentityKey, LocalIdentity
+
 #: Seconds from one reminder that something expires to the next.
 REMINDER = 24 * 3600.0
+
+
+class CannotSign(ConfigError):
+    """Your certificate's key is of the kind {kind}, with which there are no sealed rooms: it has to be P-256
+    or RSA."""
 
 
 def _utc_now() -> datetime:
@@ -176,11 +188,58 @@ class TlsServer(TlsCipher):
         return UserJudge(self.material.showing, self._revoked)
 
 
-@implementer(IClientCipher, IExplained)
+class TlsIdentity:
+    """The key of the certificate in force; a renewal that keeps the key brings its new chain."""
+
+    def __init__(self, material: Callable[[], Material]) -> None:
+        self._material = material
+
+    @property
+    def _local(self) -> LocalIdentity:
+        from encchat.core.sealed.identities import LocalIdentity  # slow to import, and not always needed
+
+        material = self._material()
+        key = material.key
+        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+            raise CannotSign(kind=key_words(key.public_key()))
+        if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, ec.SECP256R1):
+            raise CannotSign(kind=key_words(key.public_key()))
+        chain = () if material.sources.pinned else material.chain
+        return LocalIdentity(key, tuple(each.public_bytes(Encoding.DER) for each in chain))
+
+    @property
+    def spki(self) -> bytes:
+        """As IdentityKey."""
+        return self._local.spki
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """As IdentityKey."""
+        return self._local.chain
+
+    def sign(self, data: bytes) -> bytes:
+        """As IdentityKey."""
+        return self._local.sign(data)
+
+
+@implementer(IClientCipher, IExplained, ISealing)
 class TlsClient(TlsCipher):
     """The side that connects."""
 
     server = False
+
+    def signer(self) -> IdentityKey:
+        """As ISealing.
+
+        :raises CannotSign: sealed rooms know no such key.
+        """
+        return TlsIdentity(lambda: self.material)
+
+    def voucher(self) -> Vouches | None:
+        """As ISealing. Public authorities vouch for hosts, not for people: their users are pinned."""
+        if self._sources.pinned or self._sources.system:
+            return None
+        return lambda name, key, chain: vouch(self.material, name, key, chain)
 
     def wrap(self, factory: IProtocolFactory, host: str, trust: Trust) -> IProtocolFactory:
         """As IClientCipher.

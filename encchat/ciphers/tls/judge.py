@@ -125,11 +125,15 @@ class UserJudge(Judge):
 
     def read(self, der: bytes) -> Leaf:
         """For clients only, and exactly one name."""
-        return _read_user(der)
+        return read_user(der)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _read_user(der: bytes) -> Leaf:
+def read_user(der: bytes) -> Leaf:
+    """What a user's certificate says.
+
+    :raises EncchatError: it is none.
+    """
     certificate = x509.load_der_x509_certificate(der)
     check_role(certificate, Role.USER)
     user = user_of(certificate).shown
