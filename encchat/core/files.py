@@ -71,15 +71,17 @@ async def check(session: Session, room: Room, file: File) -> None:
     await keeper(session).check(room.name, bytes.fromhex(file.hash), file.size)
 
 
-async def withdraw(session: Session, entry: m.Entry) -> None:
-    """A file is taken back: its bytes are given out in that room no more."""
+async def withdraw(session: Session, entry: m.Entry, *, own: bool) -> None:
+    """A file is taken back: its bytes are given out in that room no more, unless (where it is the session's
+    ``own`` entry) somebody else gave the same there."""
     if session.hub.keeper is not None:
         try:
             content = parse(entry.kind, entry.body)
         except NoContent:
             return
         if isinstance(content, File):
-            await session.hub.keeper.withdraw(entry.room, bytes.fromhex(content.hash))
+            name = session.name.key if own else None
+            await session.hub.keeper.withdraw(entry.room, bytes.fromhex(content.hash), name)
 
 
 def _may_write(session: Session) -> Callable[[str], bool]:

@@ -275,12 +275,13 @@ class Keeper:
         if record is None or record.size != size or not record.is_in(room, self.now()):
             raise NoSuchFile(room=room)
 
-    async def withdraw(self, room: str, blob: bytes) -> None:
-        """Take a blob from a room, whoever gave it."""
+    async def withdraw(self, room: str, blob: bytes, name: str | None) -> None:
+        """Take a blob from a room, as far as ``name`` gave it, or (None) whoever did."""
         await self._count()
         record = await self._directory.blob(blob)
         if record is not None:
-            await self._unlink(blob, [link for link in record.links if link.room == room])
+            here = [link for link in record.links if link.room == room]
+            await self._unlink(blob, [link for link in here if name in (None, link.by)])
 
     async def _unlink(self, blob: bytes, links: Collection[Link]) -> None:
         """Take these links from a blob, and let it go if it has no others."""

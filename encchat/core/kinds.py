@@ -62,10 +62,11 @@ async def check(session: Session, room: Room, content: Content) -> None:
             entry = await _entry(session, room, content.target)
             if entry.kind not in DELETABLE:
                 raise NotForThat(seq=entry.seq, room=room.name, done="taken back")
-            if not _is_own(session, entry) and room.rank(session.person) < Rank.MODERATOR:
+            own = _is_own(session, entry)
+            if not own and room.rank(session.person) < Rank.MODERATOR:
                 raise NotYours(seq=entry.seq, room=room.name, do="take back")
             if entry.kind == "file":
-                await files.withdraw(session, entry)
+                await files.withdraw(session, entry, own=own)
         case File():
             await files.check(session, room, content)
     if session not in room:  # put out meanwhile

@@ -203,6 +203,21 @@ class Giving(Case):
         self.assertEqual(self.kept(), 0)
         self.recount()
 
+    def test_only_ones_own_file_is_taken_back(self) -> None:
+        """Who tells of somebody else's file and takes that back takes nothing of theirs; a moderator may."""
+        blob = self.upload(self.bob)
+        file = body_of(File("a", len(DATA), blob.hex()))
+        dave = self.world.member("dave", TEA)
+        for number, peer in ((10, self.bob), (20, dave), (30, self.bob)):
+            sent = self.ask(peer, m.Send(number, TEA, msgid(number), "file", file))
+            if peer is dave:
+                taken_back = m.Send(21, TEA, msgid(21), "delete", body_of(Delete(sent.seq)))
+                self.assertEqual(type(self.ask(dave, taken_back)), m.Sent)
+                self.assertEqual(self.download(self.alice, blob), DATA)
+        self.ask(self.alice, m.Send(31, TEA, msgid(31), "delete", body_of(Delete(sent.seq))))
+        self.refused(self.bob, "no-such-file", m.Download(6, TEA, blob))
+        self.recount()
+
 
 class Refused(Case):
     """What is not taken, and not given out."""
