@@ -243,7 +243,7 @@ class UserCertificateTests(AuthorityCase):
         def broken(der: bytes) -> object:
             raise ZeroDivisionError
 
-        self.patch(__import__("encchat.ciphers.tls.judge", fromlist=["_"]), "_read_user", broken)
+        self.patch(__import__("encchat.ciphers.tls.judge", fromlist=["_"]), "read_user", broken)
         peer, recorder = self.shown(self.made["alice"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assert_refused(recorder, failures.CertificateRefused, "cannot be understood")
