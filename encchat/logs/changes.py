@@ -7,6 +7,7 @@ anything, so that one that is refused leaves the transaction of the others as it
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from encchat.core.interfaces import Conflict
 from encchat.logs import index
@@ -63,25 +64,34 @@ def trim(connection: sqlite3.Connection, room: str, before: int) -> tuple[Positi
         "SELECT id, first, chain, frames FROM blocks WHERE room = ? AND first <= ? ORDER BY first",
         (number, last),
     ).fetchall()
+    blocks = [(id_, Block(*fields)) for id_, *fields in rows]
+    _check_whole(room, [block for _, block in blocks], floor, last)
     at = Position(floor, chain)
-    for id_, *fields in rows:
-        block = Block(*fields)
-        at = _trim_block(connection, room, number, id_, block, at, last)
+    for id_, block in blocks:
+        at = _trim_block(connection, number, id_, block, last)
         if block.first <= indexed:
             _trim_index(connection, number, id_, block, at)
-    if at.seq != last:
-        raise Damaged(reason=f"entry {at.seq + 1} of {room} is missing")
     connection.execute("UPDATE rooms SET floor = ?, floor_chain = ? WHERE id = ?", (at.seq, at.chain, number))
     return at, last < goal
 
 
-def _trim_block(
-    connection: sqlite3.Connection, room: str, number: int, id_: int, block: Block, at: Position, last: int
-) -> Position:
+def _check_whole(room: str, blocks: Sequence[Block], floor: int, last: int) -> None:
+    """Whether the blocks hold all entries from behind ``floor`` to ``last``: else none is taken away.
+
+    :raises Damaged: they do not.
+    """
+    reached = floor
+    for block in blocks:
+        if block.first != reached + 1:
+            break
+        reached += len(split(block.frames))
+    if reached < last or not blocks or blocks[-1].first > reached:
+        raise Damaged(reason=f"entry {reached + 1} of {room} is missing")
+
+
+def _trim_block(connection: sqlite3.Connection, number: int, id_: int, block: Block, last: int) -> Position:
     entries = split(block.frames)
     count = min(len(entries), last + 1 - block.first)
-    if block.first != at.seq + 1:
-        raise Damaged(reason=f"entry {at.seq + 1} of {room} is missing")
     memos = [Memo.of(decode_entry(frame)) for frame in entries[:count]]
     connection.executemany(
         "INSERT INTO memos (room, seq, time, device, digest) VALUES (?, ?, ?, ?, ?)",

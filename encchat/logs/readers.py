@@ -15,8 +15,9 @@ from encchat.core.interfaces import Unavailable
 from encchat.logs.pool import DaemonPool
 from encchat.logs.schema import Connect, open_reader
 
-#: Threads, and so connections. SQLite's reads are short; long are a backup and a check, one at a time.
-THREADS = 3
+#: Threads, and so connections. SQLite's reads are short; long are a backup and a check, one at a time. What
+#: people search for has a thread of its own, so that no number of searches keeps anybody from reading.
+THREADS, SEARCHERS = 3, 1
 #: Steps of SQLite's machine between two looks at whether the log is closing.
 PROGRESS = 100_000
 
@@ -36,17 +37,33 @@ class Readers:
         self._closed: Deferred[None] | None = None
         self._pool = DaemonPool(0, THREADS, "encchat-log-readers")
         self._pool.start()
+        self._searchers = DaemonPool(0, SEARCHERS, "encchat-log-searchers")
+        self._searchers.start()
 
     async def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """What ``query(connection)`` returns, in a thread; closing the log waits for it.
 
         :raises Unavailable: SQLite cannot read, or the log is closed.
         """
+        return await self._run(self._pool, query)
+
+    async def search(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """The same for one that takes some time, one after the other; those that still wait for others when
+        the log closes are not begun."""
+
+        def unless_closed(connection: sqlite3.Connection) -> _T:
+            if self._closed is not None:
+                raise Unavailable(reason="the log is closed")
+            return query(connection)
+
+        return await self._run(self._searchers, unless_closed)
+
+    async def _run(self, pool: DaemonPool, query: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._closed is not None:
             raise Unavailable(reason="the log is closed")
         self._running += 1
         try:
-            result: _T = await deferToThreadPool(self._reactor, self._pool, self._query, query)
+            result: _T = await deferToThreadPool(self._reactor, pool, self._query, query)
         except sqlite3.Error as error:
             raise Unavailable(reason=str(error)) from None
         finally:
@@ -83,6 +100,7 @@ class Readers:
     def _check_closed(self) -> None:
         if self._closed is not None and not self._closed.called and not self._running:
             self._pool.stop()
+            self._searchers.stop()
             while not self._idle.empty():
                 self._idle.get().close()
             self._closed.callback(None)

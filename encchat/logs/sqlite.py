@@ -116,7 +116,7 @@ class SqliteLog:
 
     async def search(self, room: str, words: frozenset[str], before: int, limit: int, size: int) -> Findings:
         check_bounds(before, limit)
-        return await self._readers.run(lambda c: queries.search(c, room, words, before, limit, size))
+        return await self._readers.search(lambda c: queries.search(c, room, words, before, limit, size))
 
     async def head(self, room: str) -> Position:
         return await self._readers.run(lambda c: queries.head(c, room))

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from threading import Event, Semaphore
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from encchat.core.interfaces import Draft, Unavailable
 from encchat.core.words import words_of
-from encchat.logs import index
+from encchat.logs import index, queries
+from encchat.logs.blocks import Damaged
 from encchat.logs.indexing import Indexer
 from encchat.logs.memory import MemoryLog
 from encchat.logs.schema import UPGRADES, open_writer
@@ -24,7 +26,7 @@ from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.logs.verify import index_problem, verify
 from encchat.wire import decode_entry
 from tests.contracts.log import MUCH, ROOM, draft
-from tests.logs.rig import NEVER, Faults, Rig, failing, open_log
+from tests.logs.rig import NEVER, PATIENCE, Faults, Rig, failing, open_log
 
 #: Words in every form that has to count as the same, beside signs that keep them apart.
 SAID = [
@@ -200,6 +202,43 @@ class Agreement(IndexCase):
         self.assertEqual(pages, 7)
 
 
+class Crowds(IndexCase):
+    """Many who search at once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.say(20)
+        self.begun, self.goes_on = Semaphore(0), Event()
+        search = queries.search
+
+        def slow(*args: Any) -> Any:
+            self.begun.release()
+            self.assertTrue(self.goes_on.wait(PATIENCE))
+            return search(*args)
+
+        self.patch(queries, "search", slow)
+        self.searches = [
+            self.rig.start(self.log.search(ROOM, frozenset({"tea"}), MUCH, 9, MUCH)) for _ in range(10)
+        ]
+        self.assertTrue(self.begun.acquire(timeout=PATIENCE))
+
+    def test_they_keep_nobody_from_reading(self) -> None:
+        self.assertEqual(self.rig.wait(self.log.head(ROOM)).seq, 20)
+        self.goes_on.set()
+        for begun in self.searches:
+            self.rig.finish(begun)
+
+    def test_the_log_closes_without_them(self) -> None:
+        closing_ = self.rig.start(self.log.close())
+        self.goes_on.set()
+        self.rig.finish(closing_)
+        self.rig.finish(self.searches[0])
+        for begun in self.searches[1:]:
+            with self.assertRaises(Unavailable):
+                self.rig.finish(begun)
+        self.assertFalse(self.begun.acquire(blocking=False))
+
+
 class Remains(IndexCase):
     """What is left of words whose entries left."""
 
@@ -277,6 +316,22 @@ class Failures(IndexCase):
         self.assertEqual(self.indexed(), 0)
         self.assertGreater(self.indexed("+other"), 0)
         self.assert_agree("+other")
+
+    def test_a_trim_of_a_damaged_log(self) -> None:
+        """It takes nothing, as it cannot take all: what is there stays to be read."""
+        self.say(200)
+        self.rig.wait(self.log.index())
+        self.rig.wait(self.log.close())
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM blocks WHERE room = 1 AND id = 7")
+        before = self.ask("SELECT count(*), min(first) FROM blocks")
+        problems = list(verify(self.path))
+        self.log = self.open()
+        with self.assertRaises(Damaged):
+            self.rig.wait(self.log.trim(ROOM, 150))
+        self.assertEqual(self.ask("SELECT count(*), min(first) FROM blocks"), before)
+        self.assertEqual(list(verify(self.path)), problems)
+        self.assertEqual(len(self.rig.wait(self.log.read(ROOM, 0, 5, MUCH)).frames), 5)
 
     def test_a_trim_that_is_rolled_back(self) -> None:
         self.say(100)
