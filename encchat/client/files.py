@@ -98,6 +98,11 @@ class Transfer:
     told_at: float = -1e9
     work: Deferred[None] = field(default_factory=Deferred)
 
+    @property
+    def percent(self) -> int:
+        """How much of it has gone, or come."""
+        return 100 * self.done // self.size if self.size else 0
+
 
 class Files:
     """The transfers of one chat. ``in_thread`` runs what waits for the disk."""

@@ -14,6 +14,8 @@ from encchat.text import clean_line
 
 #: Milliseconds above which the latency is not told exactly.
 SLOW = 9_999
+#: A file that comes, and one that goes.
+_ARROWS = "↓↑"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Status:
     latency: float | None = None
     queued: int = 0
     unread: Sequence[tuple[int, str, int, bool]] = ()
+    #: Files on their way: name, whether it goes to the server, percent.
+    files: Sequence[tuple[str, bool, int]] = ()
 
 
 def seal(room: str) -> str:
@@ -47,13 +51,15 @@ def status_text(status: Status, columns: int) -> str:
     link = ["connected" if status.connected else "not connected"]
     timed = [_latency(status.latency)] if status.connected and status.latency is not None else link
     queued = [f"{status.queued} queued"] if status.queued else []
+    files = [_file(*one) for one in status.files[:2]]
+    brief = [f"{_ARROWS[up]} {percent} %" for _, up, percent in status.files[:2]]
     unread = [_unread(*one) for one in status.unread]
     address = [clean_line(status.address, 100)]
     vital = [] if status.connected else link
     wordings = (
-        [*first, *sealed, *members, *address, *timed, *queued, *unread],
-        [*first, *sealed, *members, *timed, *queued, *unread],
-        [*first, *members, *vital, *queued, *unread],
+        [*first, *sealed, *members, *address, *timed, *queued, *files, *unread],
+        [*first, *sealed, *members, *timed, *queued, *files, *unread],
+        [*first, *members, *vital, *queued, *brief, *unread],
         *([*first, *vital, *queued, *unread[:some]] for some in range(len(unread), -1, -1)),
     )
     lines = (" " + " · ".join(parts) for parts in wordings)
@@ -63,6 +69,12 @@ def status_text(status: Status, columns: int) -> str:
 def _latency(seconds: float) -> str:
     milliseconds = max(1, round(seconds * 1000))
     return f"{milliseconds} ms" if milliseconds <= SLOW else f"over {SLOW // 1000 + 1} s"
+
+
+def _file(name: str, up: bool, percent: int) -> str:
+    shown = clean_line(name, 24)
+    filled = percent // 10
+    return f"{_ARROWS[up]} {shown} {'█' * filled}{'░' * (10 - filled)} {percent} %"
 
 
 def _unread(number: int, room: str, count: int, mentioned: bool) -> str:

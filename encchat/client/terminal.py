@@ -231,6 +231,7 @@ class Terminal(PersonConsole):
                 (numbers[room], room, number, self.tabs.mentioned(room))
                 for room, number in self.tabs.unread.items()
             ],
+            files=[(t.name, t.up, t.percent) for t in self.chat.files.transfers],
         )
 
     # -------------------------------------------------------------------------------- what happens

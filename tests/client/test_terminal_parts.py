@@ -105,6 +105,14 @@ class StatusLine(SynchronousTestCase):
         away = Status("#plans", None, False, "h:1", 0.5)
         self.assertEqual(status_text(away, 80), " #plans · sealed · h:1 · not connected")
         self.assertEqual(status_text(Status(None, None, True, "h:1"), 80), " no room · h:1 · connected")
+        files = (("plan.pdf", True, 45), ("b" * 90, False, 0))
+        busy = Status("+a", 1, True, "h:1", files=files)
+        for columns, words in (
+            (120, " ↑ plan.pdf ████░░░░░░ 45 % · ↓ " + "b" * 23 + "… ░░░░░░░░░░ 0 %"),
+            (40, "+a · 1 here · ↑ 45 % · ↓ 0 %"),
+            (20, "+a"),
+        ):
+            self.assertIn(words, status_text(busy, columns))
         self.assertIn("1 ms", status_text(Status("+a", 1, True, "h:1", 0.00001), 80))
         self.assertIn("over 10 s", status_text(Status("+a", 1, True, "h:1", 77.0), 80))
 
