@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from encchat.cli.export import FORMATS
+from encchat.core.export import FORMATS
 from encchat.errors import ConfigError, UsageError
 from encchat.logs import backup as copying
 from encchat.logs import offline

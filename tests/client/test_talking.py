@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from encchat import messages as m
 from encchat.client.entrylines import file_words
 from encchat.contents import File, body_of, parse
@@ -148,6 +150,35 @@ class Others(TalkingCase):
         self.assertEqual(self.screen.signals, [])
         self.assertIn("Write /bell", self.type("/bell loud"))
         self.assertEqual(self.world.chat.setting("bell"), "all")
+
+
+class Exports(TalkingCase):
+    def test_in_each_form(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.world.server.append(LOBBY, "bob", "text", b"e" * 16, b"<b>\x1b[31mred")
+        self.world.settle()
+        for name, part in (
+            ("a.txt", "zoe: or coffee\n"),
+            ("a.html", "&lt;b&gt;red"),
+            ("a.jsonl", '"body": "<b>\\u001b[31mred"'),
+        ):
+            told = self.type(f"/export {directory / name}")
+            self.assertRegex(told, r"-- 3 entries of \+lobby, from .* on, written to .*" + name)
+            self.assertIn(part, (directory / name).read_text())
+            self.assertEqual((directory / name).stat().st_mode & 0o777, 0o600)
+        self.assertIn("cannot be written: File exists", self.type(f"/export {directory / 'a.txt'}"))
+        self.assertIn("cannot be written", self.type(f"/export {directory}/none/x"))
+        self.assertIn("Write /export FILE", self.type("/export"))
+        self.assertIn("cannot be written", self.type("/export x\0y"))
+
+    def test_without_a_connection_and_of_nothing(self) -> None:
+        self.world.refuse_connections(9)
+        self.world.cut()
+        path = Path(self.mktemp())
+        self.assertIn("-- 2 entries", self.type(f"/export {path}"))
+        self.screen.room = "+never"
+        self.assertIn("has kept nothing of +never", self.type(f"/export {path}x"))
 
 
 class Going(TalkingCase):

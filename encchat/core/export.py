@@ -11,13 +11,22 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from html import escape
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from encchat.core.names import is_open
 from encchat.core.plain import happening_line, shown_name
-from encchat.logs.offline import Room
 from encchat.messages import Entry
 from encchat.text import clean, clean_line
+
+
+class Room(Protocol):
+    """What is told of a room: its name, and up to which seq its entries are not there any more."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def floor(self) -> int: ...
+
 
 #: Pairs of a room and its entries.
 Rooms: TypeAlias = Iterable[tuple[Room, Iterable[Entry]]]
@@ -106,6 +115,9 @@ def _words(entry: Entry) -> str:
         return f"{shown_name(entry.sender)}: {_body(entry)}"
     if entry.kind == "me":
         return f"* {shown_name(entry.sender)} {_body(entry)}"
+    if entry.kind in ("sealed", "roster"):  # for its members' clients alone to read
+        sealed = ", sealed" if entry.kind == "sealed" else ""
+        return f"* {shown_name(entry.sender)}, {entry.kind}: ({len(entry.body)} bytes{sealed})"
     return f"* {happening_line(entry)}"
 
 
