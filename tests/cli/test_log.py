@@ -132,7 +132,7 @@ class Whole(LogCase):
                 "* Alice banned bob for 2 hours: spam",
                 "* Alice: (to #1) a <late> answer",
                 "* Alice offers the file notes.pdf",
-                "* Alice sent something that this version cannot show (sealed)",
+                "* Alice, sealed: (40 bytes, sealed)",
                 "Alice: two",
                 " lines",
             ),
