@@ -242,9 +242,9 @@ def announce_here(session: Session, message: m.Send) -> None:
     :raises NotAnAdmin: the peer is none.
     :raises NotText: it is no text.
     """
+    session.take_act()
     if not session.person.admin:
         raise NotAnAdmin()
-    session.take_act()
     try:
         text = message.body.decode("utf-8")
     except UnicodeDecodeError:

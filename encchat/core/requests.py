@@ -45,6 +45,8 @@ VERSION = 1
 PAGE_BYTES = 128 * 1024
 #: What one search is charged as, whatever it finds: it looks through thousands of entries.
 SEARCH_BYTES = 320 * 1024
+#: What a list of rooms is charged as besides its size, for each room in it: their records are read for it.
+ROOM_BYTES = 64
 #: The kinds of entry whose body is mere text: they need no look into the log.
 TEXT = frozenset({"text", "me"})
 
@@ -242,12 +244,21 @@ async def search(session: Session, message: m.Search) -> None:
 def who(session: Session, message: m.Who) -> None:
     """Tell who is in a room."""
     room = session.room(parse_room(message.room))
-    session.answer(m.Members(message.id, room.name, room.members()))
+    _answer_at_its_size(session, m.Members(message.id, room.name, room.members()))
+
+
+def _answer_at_its_size(session: Session, answer: m.ServerMessage) -> None:
+    """Answer with what may be large, and so counts as more than one request."""
+    frame = encode(answer)
+    session.charge(len(frame))
+    session.push(frame)
 
 
 async def rooms(session: Session, message: m.Rooms) -> None:
     """Tell which rooms there are."""
-    session.answer(m.RoomList(message.id, await session.hub.room_list(session.person)))
+    found = await session.hub.room_list(session.person)
+    session.charge(ROOM_BYTES * len(found))
+    _answer_at_its_size(session, m.RoomList(message.id, found))
 
 
 async def whois(session: Session, message: m.Whois) -> None:

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core import hub, rooms
+from encchat.core.session import REQUEST_BURST, REQUEST_BYTES
 from encchat.wire import encode
 from tests.core.world import LOG_ID, GatedLog, World, msgid
 
@@ -53,6 +54,20 @@ class LargeLists(SynchronousTestCase):
         self.assertIn("+zebra", names)  # whoever leaves many rooms behind hides none that is used
         self.assertGreater(len(names), 5)
         self.assertLess(len(encode(found)), BOUND + SLACK)
+
+    def test_they_are_paid_for(self) -> None:
+        """Nobody gets megabytes a second, or thousands of records read, for a few bytes."""
+        world = World(limits=m.Limits(rate=0))
+        self.leave_behind(world, 30)
+        world.settings.limits = m.Limits()
+        bob = world.member("bob", "+zebra")
+        for ask in (m.Rooms(1), m.Who(1, "+zebra")):
+            size = len(encode(bob.ask(ask)[0]))
+            answered = [one for one in bob.ask(*[ask] * 200) if not isinstance(one, m.Error)]
+            self.assertLess(
+                len(answered) * max(1, size / REQUEST_BYTES), REQUEST_BURST + size / REQUEST_BYTES
+            )
+            world.turn.time += 60
 
     def test_deserted_rooms_are_not_looked_up_again_and_again(self) -> None:
         """A thousand look-ups for one small question would be a lever."""
