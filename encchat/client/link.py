@@ -2,7 +2,8 @@
 
 What the server or the user has to change is not tried again: a refusal, a key that is not the pinned
 one, a log that does not match. What time may cure is, with a back-off that doubles and a jitter, so that a
-thousand clients do not come back at once.
+thousand clients do not come back at once; and at once when this machine has found another way to the
+network (``network``), or the user says so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTim
 from encchat.client.address import Address
 from encchat.client.connection import Connection, ConnectionFactory
 from encchat.client.events import Event, LinkLost
+from encchat.client.network import Network
 from encchat.client.session import Refused, Session
 from encchat.errors import EncchatError, LinkError
 from encchat.text import clean_line
@@ -29,6 +31,8 @@ FIRST_WAIT, LONGEST_WAIT, GROWTH = 0.5, 60.0, 2.0
 STEADY = 10.0
 #: Seconds that a connection attempt may take.
 CONNECT_TIMEOUT = 10.0
+#: Seconds between looks at the network, while we wait to try again.
+LOOK_EVERY = 2.0
 #: Seconds that a goodbye may take.
 GOODBYE = 6.0
 #: What of the other side's errors time may cure: a server that stops, or a line that is cut, shows as these.
@@ -87,6 +91,7 @@ class Link:
         audience: Audience,
         patience: Patience,
         random: Callable[[], float],
+        network: Network | None = None,
     ) -> None:
         self._reactor = reactor
         self._address = address
@@ -96,6 +101,7 @@ class Link:
         self._audience = audience
         self._patience = patience
         self._random = random
+        self._network = network
         self._connection: Connection | None = None
         self._over: Deferred[BaseException] | None = None
         self._attempt: Deferred[IProtocol] | None = None
@@ -126,7 +132,8 @@ class Link:
             pause = wait * (0.5 + self._random())
             wait = min(wait * GROWTH, LONGEST_WAIT)
             self._audience.happened([LinkLost(str(error), pause)])
-            await self._sleep(pause)
+            if await self._sleep(pause):
+                wait = FIRST_WAIT
 
     def flush(self) -> None:
         """Send what the session has been asked for."""
@@ -233,16 +240,27 @@ class Link:
                 address=str(self._address), seconds=self._patience.seconds, reason=str(error)
             ) from error
 
-    async def _sleep(self, seconds: float) -> None:
-        pause: Deferred[None] = Deferred()
-        self._pause = pause
-        timer = self._reactor.callLater(seconds, pause.callback, None)
-        try:
-            await pause
-        except CancelledError:
-            timer.cancel()
-        finally:
-            self._pause = None
+    async def _sleep(self, seconds: float) -> bool:
+        """Wait so long, or until somebody or the network says that it makes sense to try now; whether the
+        network does."""
+        if self._network is not None:
+            self._network.begin()
+        while seconds > 0:
+            part = seconds if self._network is None else min(seconds, LOOK_EVERY)
+            seconds -= part
+            pause: Deferred[None] = Deferred()
+            self._pause = pause
+            timer = self._reactor.callLater(part, pause.callback, None)
+            try:
+                await pause
+            except CancelledError:
+                timer.cancel()
+                return False
+            finally:
+                self._pause = None
+            if self._network is not None and self._network.look(part):
+                return True
+        return False
 
 
 def _words(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from encchat.client.chat import Chat
 from encchat.client.keeping import Keeper
 from encchat.client.lanes import Lane
 from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
+from encchat.client.network import Network
 from encchat.client.session import VERSIONS
 from encchat.client.store import Store
 from encchat.client.store.key import Keyring, find_keyring
@@ -90,6 +91,7 @@ class Opening:
             chat,
             patience,
             random.random,
+            Network(),
         )
 
 

@@ -1,0 +1,71 @@
+"""The client's start, by what it does and not by how long it takes: which modules are there when the first
+prompt is. (bench/start.py measures.)"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tests.process.screen import Screen
+from tests.process.test_client_terminal import TerminalCase
+
+#: Runs the client as its console script does, and writes down what is imported at the first prompt.
+WATCHED = """
+import json, sys
+import encchat.cli.client_run as run
+
+install = run._install_for_terminal
+
+def watch():
+    install()
+    from encchat.client.terminal import Terminal
+    rendered = Terminal._rendered
+
+    def first(self, app):
+        if not self.painted.called:
+            with open("modules.json", "w") as file:
+                json.dump(sorted(sys.modules), file)
+        rendered(self, app)
+
+    Terminal._rendered = first
+
+run._install_for_terminal = watch
+from encchat.cli.client import main
+main()
+"""
+#: What takes long, and is needed only to connect.
+LATER = (
+    "OpenSSL",
+    "cryptography",
+    "service_identity",
+    "rsa",
+    "vodozemac",
+    "keyring",
+    "encchat.ciphers.registry",
+    "encchat.ciphers.rsa",
+    "encchat.ciphers.tls",
+    "encchat.client.pipe",
+    "encchat.server",
+    "encchat.logs",
+    "twisted.internet.endpoints",
+    "twisted.plugin",
+    "twisted.protocols.tls",
+)
+
+
+class Start(TerminalCase):
+    async def test_the_prompt_waits_for_nothing_that_only_the_connection_needs(self) -> None:
+        screen = Screen("encchat-client")
+        self.children.append(screen)
+        state = str(self.home / "client")
+        command = [sys.executable, "-c", WATCHED, "--name", "alice", "--state", state, "--keep-trying"]
+        screen.start([*command, "127.0.0.1:9"], self.environment(), str(self.home))
+        await screen.shows("cannot be reached")
+        modules = json.loads((self.home / "modules.json").read_text())
+        self.assertIn("prompt_toolkit", modules)
+        self.assertEqual([name for name in modules if name.startswith(LATER)], [])
+        screen.enter("typed before there is a connection")
+        await screen.shows("typed before there is a connection")
+        screen.press("\x04")
+        await self.finish(screen)
+        self.assertIn("1 message is kept", screen.scrollback)
