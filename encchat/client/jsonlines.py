@@ -7,6 +7,8 @@ are milliseconds since 1970-01-01 UTC; msgids, logs and hashes are hexadecimal.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TypeAlias
 
 import msgspec
@@ -99,18 +101,19 @@ def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
         case e.PutOut(room, code, text):
             return line("put-out", room=clean_line(room), code=clean_line(code), text=clean_line(text))
         case e.NewEntry(entry, own, old):
-            return line("message", **_entry(entry), own=own, old=old)
+            return line("message", **_entry(entry, event.seal), own=own, old=old)
         case e.CaughtUp(room):
             return line("caught-up", room=clean_line(room))
         case e.Lost(room, count):
             return line("lost", room=clean_line(room), count=count)
         case e.History(_, room, entries, more):
-            return line("history", room=clean_line(room), entries=[_entry(x) for x in entries], more=more)
+            told = _entries(entries, event.seals)
+            return line("history", room=clean_line(room), entries=told, more=more)
         case e.SearchFound(_, room, entries, reached, more):
             return line(
                 "found",
                 room=clean_line(room),
-                entries=[_entry(entry) for entry in entries],
+                entries=_entries(entries, event.seals),
                 reached=reached,
                 more=more,
             )
@@ -208,8 +211,22 @@ def _other(event: e.Event) -> bytes | None:
     return None
 
 
-def _entry(entry: Entry) -> dict[str, Value]:
+def _entries(entries: Sequence[Entry], seals: Sequence[e.Seal]) -> list[Value]:
+    """A page of them; of a sealed room there is a seal for each."""
+    return [_entry(entry, seal) for entry, seal in zip_longest(entries, seals[: len(entries)])]
+
+
+def _entry(entry: Entry, seal: e.Seal | None) -> dict[str, Value]:
     text, more = _said(entry)
+    if seal is not None:
+        more["seal"] = {
+            "state": clean_line(seal.state),
+            "trust": clean_line(seal.trust),
+            "vouched_by": clean_line(seal.vouched_by),
+            "code": clean_line(seal.code),
+            "reason": clean_line(seal.reason),
+            "late": seal.late,
+        }
     return {
         "room": clean_line(entry.room),
         "seq": entry.seq,

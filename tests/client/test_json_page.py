@@ -27,7 +27,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
 #: A field of the page: its name, its type, and whether it may be missing.
 FIELD = re.compile(r"`(\w+)` (list of \w+|\w+)( \?)?")
 HASH = "ab" * 32
-EVENTS: list[type] = list(get_args(e.Event))
+#: All but the news about keys, which no line tells as they are, and which are no structures of msgspec's.
+EVENTS: list[type] = [kind for kind in get_args(e.Event) if kind is not e.SealedNews]
 
 
 def table(name: str) -> dict[str, dict[str, tuple[str, bool]]]:
