@@ -20,6 +20,7 @@ from encchat.core.sealed.letters import Content
 from encchat.core.sealed.mail import Mail
 from encchat.core.sealed.naming import BadFormat, key_of
 from encchat.core.sealed.own import Own
+from encchat.core.sealed.publishing import Publishing
 from encchat.core.sealed.reading import Reading
 from encchat.core.sealed.roomkeys import RoomKeys
 from encchat.core.sealed.rooms import Rooms
@@ -60,6 +61,7 @@ class Desk:
         self._keeper = Keeper(store, key, entropy)
         self.contacts = Contacts(self._keeper, self._turn, user, vouches)
         self._own = Own(self._keeper, self._turn, self.contacts, user, identity, entropy)
+        self._publishing = Publishing(self._turn, self._own, self.contacts)
         self._mail = Mail(self._keeper, self._turn, self._own, self.contacts, entropy)
         self._keys = RoomKeys(self._keeper, self._turn, self._own, self.contacts, self._mail)
         self._rooms = Rooms(self._keeper, self._turn, self.contacts, user)
@@ -85,8 +87,8 @@ class Desk:
         self.contacts.disconnected()
         self._mail.disconnected()
         self._sending.reset(connected=True)
-        self._own.connected()
-        self._mail.connected()
+        self._publishing.connected()
+        self._mail.retry()
         return self._end()
 
     def disconnected(self, now: int) -> Outcome:
@@ -97,6 +99,7 @@ class Desk:
         self.contacts.disconnected()
         self._mail.disconnected()
         self._sending.reset(connected=False)
+        self._publishing.disconnected()
         return self._end()
 
     def tick(self, now: int) -> Outcome:
@@ -104,7 +107,8 @@ class Desk:
         self._begin(now)
         if self._sending.connected:
             self._reading.ask_for_keys()
-            self._own.replenish()
+            self._mail.retry()
+            self._publishing.replenish()
         return self._end()
 
     # -------------------------------------------------------------------------------------- answers
@@ -119,7 +123,7 @@ class Desk:
         except PeerError as error:
             self._turn.tell(fx.KeysRejected(name, "", str(error)))
         if name == self.user:
-            self._own.introduce(unlisted)
+            self._publishing.introduce(devices, unlisted)
         self._deliver()
         self._reading.ask_for_keys()
         return self._end()
@@ -130,7 +134,7 @@ class Desk:
         name = key_of(name)
         self.contacts.nothing_of(name)
         if name == self.user:
-            self._own.introduce([])
+            self._publishing.introduce(b"", [])
         self._deliver()
         return self._end()
 
@@ -143,13 +147,13 @@ class Desk:
     def published(self, one_time: int, now: int) -> Outcome:
         """The server took what was published; it now has ``one_time`` keys of this device."""
         self._begin(now)
-        self._own.published(one_time)
+        self._publishing.published(one_time)
         return self._end()
 
     def not_published(self, now: int) -> Outcome:
         """The server did not take it."""
         self._begin(now)
-        self._own.not_published()
+        self._publishing.not_published()
         return self._end()
 
     def claimed(self, name: str, devices: Sequence[str], keys: Sequence[bytes], now: int) -> Outcome:

@@ -140,8 +140,8 @@ class Mail:
         """What was claimed will not be answered."""
         self._claiming.clear()
 
-    def connected(self) -> None:
-        """Claim for whom letters wait."""
+    def retry(self) -> None:
+        """Claim for whom letters wait, where it is time."""
         for device in list(self._held):
             owner = self._owners.get(device)
             certificate = self._contacts.certificate(owner, device) if owner else None

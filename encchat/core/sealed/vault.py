@@ -193,7 +193,7 @@ class Vault(Desk):
         :raises NotOurList: another machine keeps the list.
         """
         self._begin(now)
-        self._own.accept_device(device)
+        self._publishing.accept_device(device)
         return self._end()
 
     def revoke_device(self, device: str, now: int) -> Outcome:
@@ -203,7 +203,7 @@ class Vault(Desk):
         :raises NotOurList: another machine keeps the list.
         """
         self._begin(now)
-        self._own.revoke(device)
+        self._publishing.revoke(device)
         return self._end()
 
     def renew(self, now: int) -> Outcome:
@@ -212,6 +212,7 @@ class Vault(Desk):
         self._mail.forget_all()
         self._sending.forget_sessions()
         self._own.renew()
+        self._publishing.renewed()
         return self._end()
 
     # ------------------------------------------------------------------------------------ comparing

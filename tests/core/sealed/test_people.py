@@ -16,7 +16,7 @@ from encchat.core.sealed.identities import (
 )
 from encchat.core.sealed.letters import SasKey, SasStart
 from encchat.core.sealed.numbers import safety_number
-from encchat.core.sealed.own import NotOurDevice, NotOurList
+from encchat.core.sealed.publishing import NotOurDevice, NotOurList
 from encchat.core.sealed.sas import EMOJI, NothingToCompare
 from encchat.errors import RefusedError
 from tests.core.sealed.world import Person, Server, identity, room_of, sync
