@@ -7,13 +7,15 @@ before, and nobody was asked.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
 from encchat.client.outbox import Item
-from encchat.core.sealed import events as fx
 from encchat.messages import Entry, Mail, Member, Position, Profile, RoomInfo, RoomProfile, ServerMessage
+
+if TYPE_CHECKING:
+    from encchat.core.sealed import events as fx
 
 
 class Admitted(Struct, frozen=True):

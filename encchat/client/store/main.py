@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -22,6 +22,9 @@ from encchat.client.store.salvage import salvage
 from encchat.client.store.uploads import Uploads
 from encchat.client.store.vault import Unreadable, Vault
 from encchat.messages import Position
+
+if TYPE_CHECKING:
+    from encchat.client.store.records import Records
 
 FILE = "client.sqlite"
 _PRAGMAS = ("synchronous = FULL", "secure_delete = ON")
@@ -94,6 +97,12 @@ class Store:
         notices = [*self._notices, *self.archive.take_notices()]
         self._notices.clear()
         return notices
+
+    def records(self, server: str) -> Records:
+        """What is kept of sealed rooms on this server."""
+        from encchat.client.store.records import Records  # slow to import, and not always needed
+
+        return Records(self._database, self._vault, server)
 
     # --------------------------------------------------------------------------------------- pins
 

@@ -11,6 +11,7 @@ import sqlite3
 import msgspec
 
 from encchat.client.outbox import Item
+from encchat.client.store.sealed_tables import TABLES as SEALED_ROOMS
 from encchat.client.store.uploads import TABLE as UPLOADS
 from encchat.client.store.vault import Vault
 
@@ -107,4 +108,4 @@ def ignored_row(vault: Vault, name: str) -> tuple[bytes, bytes]:
 
 
 #: The step from each schema version to the next; the first makes a new file.
-STEPS = (FIRST, seal_everything, UPLOADS)
+STEPS = (FIRST, seal_everything, UPLOADS, SEALED_ROOMS)

@@ -35,6 +35,8 @@ class Vault:
         self._tag_key = _derive(key, b"tags")
         #: Tells in a store which key it was written under, and nothing else.
         self.check = _derive(key, b"check")
+        #: What the keys of sealed rooms are kept under, which seal themselves (``core.sealed.keeper``).
+        self.sealed_rooms = _derive(key, b"sealed rooms")
         self._cipher: ChaCha20Poly1305 | None = None
 
     def tag(self, *name: str | bytes) -> bytes:
