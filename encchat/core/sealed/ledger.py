@@ -78,7 +78,7 @@ class Ledger:
         """
         if mark.index >= MAX_INDEX:
             raise NotGenuine("too-many", "The message has a number that its key does not go up to.")
-        lane_id, id = f"{room}/{device}", f"{device}/{session.hex()}"
+        lane_id, id = f"{room}/{device}", f"{room}/{device}/{session.hex()}"
         marks = self._keeper.get("marks", id, Marks) or Marks([])
         lane = self._keeper.get("lane", lane_id, Lane) or Lane([], [])
         place = bisect_left(marks.marks, mark.index, key=_index)
@@ -96,6 +96,11 @@ class Ledger:
         self._keeper.put("marks", id, marks)
         self._keeper.put("lane", lane_id, lane)
         return True
+
+    def is_pinned(self, room: str, device: str, session: bytes, mark: Mark) -> bool:
+        """Whether just this was admitted."""
+        marks = self._keeper.get("marks", f"{room}/{device}/{session.hex()}", Marks)
+        return marks is not None and mark in marks.marks
 
     def _check_order(self, marks: list[Mark], place: int, mark: Mark) -> None:
         """Within the session: index, n and seq rise together, and n and index by the same steps."""

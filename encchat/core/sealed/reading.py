@@ -107,6 +107,27 @@ class Reading:
             self._fail(entry.room, entry.seq, entry.time, sender, entry.device, error, late=False)
         return True
 
+    def again(self, entry: Entry) -> fx.Opened | fx.Failed:
+        """An entry that was opened before, for who shows it again: nothing is changed by it. What was not
+        opened in just that place is ``Failed``."""
+        sender = key_of(entry.sender)
+        place = (entry.room, entry.seq, entry.time, sender, entry.device)
+        try:
+            sealed = payload.parse_sealed(entry.body)
+            key = self._keys.get(entry.device, sealed.session)
+            if key is None:
+                raise NotGenuine("no-key", f"There is no key of it from {sender}.")
+            said, index = self._decrypt(key, sealed)
+            mark = Mark(index, entry.seq, said.n, said.mid)
+            same = (said.user, said.device, said.mid) == (sender, entry.device, entry.msgid)
+            if not same or not self._ledger.is_pinned(entry.room, entry.device, sealed.session, mark):
+                raise NotGenuine("not-genuine", "It was not opened before.")
+        except PeerError as error:
+            code = error.word if isinstance(error, NotGenuine) else error.code
+            return fx.Failed(*place, code, str(error))
+        trust = self._contacts.trust(sender)
+        return fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by)
+
     def retry(self, device: str, session: bytes) -> None:
         """The key of a session came: open what waited for it."""
         for id in sorted(self._waiting.pop((device, session), {})):

@@ -129,6 +129,11 @@ class Vault(Desk):
                 self._sending.appended(entry.msgid, entry.seq)
         return self._end()
 
+    def again(self, entry: Entry) -> fx.Opened | fx.Failed:
+        """Open an entry once more that was opened before, as for a page of history. Changes nothing, and is
+        not for what was not read yet."""
+        return self._reading.again(entry)
+
     def caught_up(self, room: str, now: int) -> Outcome:
         """The room was read up to where its log ended when we joined it, in this connection: from now on what
         waits for it is sent."""

@@ -114,7 +114,7 @@ class Restored(SynchronousTestCase):
         new.sync()
         self.assertEqual(new.texts(self.room), {})
         new.do(new.vault.restore(self.contents, self.server.now)[1])
-        self.assertEqual(list(new.texts(self.room).values()), ["from alice", "from bob"])
+        self.assertEqual(new.texts(self.room), {2: "from alice", 3: "from bob"})
 
     def test_no_secrets_for_sending(self) -> None:
         """Neither the device's keys nor any session for sending is in it."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.sealed import effects as fx
+from encchat.core.sealed.rooms import OutOfOrder
 from tests.core.sealed.world import Person, Server, room_of, sync
 
 
@@ -24,3 +26,110 @@ class Talk(SynchronousTestCase):
             self.assertEqual(person.texts(room), said, person.events)
             self.assertEqual(person.of(fx.Failed) + person.of(fx.MailRejected), [])
         self.assertEqual({e.trust for e in alice.of(fx.Opened) if e.sender != "alice"}, {fx.PINNED})
+
+    def test_kinds_and_targets(self) -> None:
+        """A kind and a target travel inside, the topic among them; the server sees neither."""
+        server = Server()
+        alice, bob = Person(server, "alice"), Person(server, "bob")
+        room = room_of(server, alice, bob)
+        alice.do(alice.vault.send(room, bytes(16), "topic", b"tea time", server.now))
+        alice.do(alice.vault.send(room, b"x" * 16, "reply", b"{}", server.now, target=2))
+        sync(alice, bob)
+        self.assertEqual(
+            [(e.kind, e.target, e.body) for e in bob.of(fx.Opened)],
+            [("topic", 0, b"tea time"), ("reply", 2, b"{}")],
+        )
+        self.assertEqual({e.kind for e in server.logs[room][1:]}, {"sealed"})
+        stored = b"".join(entry.body for entry in server.logs[room])
+        letters = b"".join(item[3] for mail in server.mail.values() for item in mail)
+        self.assertFalse(any(word in stored + letters for word in (b"tea time", b"topic", b"reply")))
+
+    def test_history_again(self) -> None:
+        """What was opened can be opened again, after a restart too; what was not cannot be smuggled in so."""
+        server = Server()
+        alice, bob = Person(server, "alice"), Person(server, "bob")
+        room = room_of(server, alice, bob)
+        alice.say(room, "hello")
+        sync(alice, bob)
+        bob.restart()
+        entry = server.logs[room][1]
+        again = bob.vault.again(entry)
+        assert isinstance(again, fx.Opened)
+        self.assertEqual((again.body, again.sender), (b"hello", "alice"))
+        for changes in (
+            {"seq": 3},
+            {"sender": "bob"},
+            {"msgid": bytes(16)},
+            {"device": bob.vault.device},
+            {"body": b""},
+            {"room": "#oak"},
+        ):
+            self.assertIsInstance(bob.vault.again(msgspec.structs.replace(entry, **changes)), fx.Failed)
+
+    def test_not_a_server_of_ours(self) -> None:
+        """Entries that do not follow are refused; the same one again is no news."""
+        server = Server()
+        alice, bob = Person(server, "alice"), Person(server, "bob")
+        room = room_of(server, alice, bob)
+        entry, chain = server.logs[room][0], alice.vault.position(room).chain
+        self.assertEqual(alice.vault.entry(entry, chain, server.now).events, ())
+        for wrong, at in ((entry, bytes(32)), (msgspec.structs.replace(entry, seq=7), chain)):
+            with self.assertRaises(OutOfOrder):
+                alice.vault.entry(wrong, at, server.now)
+        alice.say(room, "goes on")
+        sync(alice, bob)
+        self.assertIn("goes on", bob.texts(room).values())
+
+
+class Publication(SynchronousTestCase):
+    """The device list, where several machines write it, or the server does not keep it."""
+
+    def test_two_at_once(self) -> None:
+        """Two machines with one identity publish at the same time: both are listed in the end."""
+        server = Server()
+        first = Person(server, "bob", online=False)
+        second = Person(server, "bob", seed=1, online=False)
+        for person in (first, second):
+            person.online = True
+        asked = [(person, person.vault.connected(server.now)) for person in (first, second)]
+        answered = [
+            (person, person.vault.no_devices("bob", server.now)) for person, _ in asked
+        ]  # neither has seen the other's list
+        for person, outcome in answered:
+            person.do(outcome)
+        first.do(first.vault.ask_devices("bob", server.now))
+        ids = {first.vault.device, second.vault.device}
+        for person in (first, second):
+            self.assertEqual({c.device.id for c in person.vault.devices_of("bob")}, ids)
+
+    def test_server_lost_it(self) -> None:
+        """A server that lost the list, or shows an old one, gets the newest one again."""
+        server = Server()
+        bob = Person(server, "bob")
+        old = server.lists["bob"]
+        other = Person(server, "bob", seed=1)
+        bob.do(bob.vault.ask_devices("bob", server.now))
+        newest = server.lists.pop("bob")
+        bob.restart()
+        self.assertEqual(server.lists["bob"], newest)
+        server.lists["bob"] = old
+        other.restart()
+        self.assertEqual(server.lists["bob"], newest)
+        self.assertTrue(bob.of(fx.DeviceReady)[-1].listed)
+
+    def test_server_that_never_takes_it(self) -> None:
+        """A server that takes no list is asked a few times, not for ever."""
+        server = Server()
+        bob = Person(server, "bob", online=False)
+        tries = 0
+
+        def publish(person: Person, action: fx.Publish) -> int | None:
+            nonlocal tries
+            tries += 1
+            return None
+
+        server.publish = publish  # type: ignore[method-assign]  # hostile for this test
+        bob.connect()
+        self.assertLessEqual(tries, 5)
+        bob.say("#tea", "nothing goes out")
+        self.assertEqual(server.logs, {})

@@ -53,8 +53,8 @@ class Server:
         """How many one-time keys the device has now; None if the list is not the next one."""
         if action.devices:
             known = self.lists.get(person.name)
-            before = parse_device_list(known).version if known else 0
-            if parse_device_list(action.devices).version != before + 1:
+            version = parse_device_list(action.devices).version
+            if known and known != action.devices and version != parse_device_list(known).version + 1:
                 return None
             self.lists[person.name] = action.devices
         if action.certificate:
