@@ -3,7 +3,12 @@ kicks, bans and mutes."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,9 +21,12 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
+from encchat.contents import Reply, body_of
 from encchat.core.interfaces import Unavailable
+from encchat.logs.sqlite import open_sqlite_log
 from encchat.wire import advance, decode_entry, encode
 from tests.core.world import LOG_ID, Gate, LateLog, Peer, World, msgid
+from tests.logs.rig import Rig
 
 NAMES = ("alice", "bob", "carol")
 #: alice owns the room, bob moderates it; this one is kicked, banned and muted.
@@ -46,6 +54,8 @@ class Reader:
         self.peer: Peer | None = None
         self.in_room = False
         self.joining = False
+        #: What was acknowledged: the seq of each request.
+        self.acknowledged: dict[int, int] = {}
 
     def join(self) -> None:
         assert self.peer is not None
@@ -60,6 +70,8 @@ class Reader:
             if type(news) is m.Joined:
                 self.in_room, self.joining = True, False
                 assert news.start == self.position, "the server resumed at another place"
+            elif type(news) is m.Sent:
+                assert self.acknowledged.setdefault(news.id, news.seq) == news.seq, "acknowledged elsewhere"
             elif type(news) is m.Removed:
                 assert self.in_room
                 self.in_room = False
@@ -79,12 +91,15 @@ class HubMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log = LateLog(LOG_ID)
+        self.log = self.open()
         self.begin()
         self.readers = {name: Reader() for name in NAMES}
-        self.sent: dict[tuple[str, int], bytes] = {}
+        self.sent: dict[tuple[str, int], m.Send] = {}
         self.acts: dict[str, list[m.ClientMessage]] = {name: [] for name in NAMES}
         self.numbers = 0
+
+    def open(self) -> LateLog:
+        return LateLog(LOG_ID)
 
     def begin(self) -> None:
         self.world = World(self.log, limits=m.Limits(rate=0))
@@ -131,24 +146,27 @@ class HubMachine(RuleBasedStateMachine):
             reader.peer.session.lost()
             reader.peer, reader.in_room, reader.joining = None, False, False
 
-    @rule(name=names, count=st.integers(1, 5))
-    def send(self, name: str, count: int) -> None:
+    @rule(name=names, count=st.integers(1, 5), reply=st.booleans())
+    def send(self, name: str, count: int, reply: bool = False) -> None:
+        """Text, or what is looked up in the log before it is let in."""
         reader = self.readers[name]
         if reader.peer is not None and reader.in_room:
             for _ in range(count):
                 self.numbers += 1
-                body = f"{name} {self.numbers}".encode()
-                self.sent[name, self.numbers] = body
-                reader.peer.send(m.Send(self.numbers, ROOM, msgid(self.numbers), "text", body))
+                words = f"{name} {self.numbers}"
+                kind, body = ("reply", body_of(Reply(1, words))) if reply else ("text", words.encode())
+                message = m.Send(self.numbers, ROOM, msgid(self.numbers), kind, body)
+                self.sent[name, self.numbers] = message
+                reader.peer.send(message)
 
     @rule(name=names)
     def resend(self, name: str) -> None:
+        """Also by who is not in the room any more, or may not write."""
         reader = self.readers[name]
         mine = [number for (sender, number) in self.sent if sender == name]
-        if reader.peer is not None and reader.in_room and mine:
+        if reader.peer is not None and mine:
             for number in mine[-4:]:
-                body = self.sent[name, number]
-                reader.peer.send(m.Send(number, ROOM, msgid(number), "text", body))
+                reader.peer.send(self.sent[name, number])
 
     @rule(name=moderators, kind=st.sampled_from(sorted(MAKE)))
     def act(self, name: str, kind: str) -> None:
@@ -238,6 +256,9 @@ class HubMachine(RuleBasedStateMachine):
             if reader.peer is not None:
                 reader.take_news()
             assert stored[: len(reader.copy)] == reader.copy
+        for reader in self.readers.values():
+            for number, seq in reader.acknowledged.items():
+                assert decode_entry(stored[seq - 1]).msgid == msgid(number), "acknowledged, and not there"
 
     @invariant()
     def nobody_wrote_who_may_not(self) -> None:
@@ -249,7 +270,7 @@ class HubMachine(RuleBasedStateMachine):
         banned = muted = False
         for frame in self.world.log_frames(ROOM):
             entry = decode_entry(frame)
-            if entry.kind == "text" and entry.sender == TARGET:
+            if entry.kind in ("text", "reply") and entry.sender == TARGET:
                 assert not banned, "the banned wrote"
                 assert not muted, "the muted wrote"
             banned = (banned or entry.kind == "ban") and entry.kind != "unban"
@@ -295,7 +316,93 @@ class HubMachine(RuleBasedStateMachine):
         said = [decode_entry(frame) for frame in stored]
         ids = [(entry.sender, entry.msgid) for entry in said]
         assert len(set(ids)) == len(ids), "a message is there twice"
-        assert {entry.body for entry in said if entry.kind == "text"} <= set(self.sent.values())
+        for entry in said:
+            if entry.kind in ("text", "reply"):
+                message = self.sent[entry.sender, int.from_bytes(entry.msgid, "big")]
+                assert (entry.kind, entry.body) == (message.kind, message.body)
+
+
+class OnDisk(LateLog):
+    """The same late answers from the log that a server has, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(LOG_ID)
+        self.path = path
+        self.rig = Rig()
+        self.open()
+
+    def open(self) -> None:
+        self.disk = open_sqlite_log(self.path, self.rig, durability="relaxed")
+
+    def restart(self) -> None:
+        self.rig.wait(self.disk.close())
+        self.open()
+
+    async def _done(self, work: Coroutine[Any, Any, Any]) -> Any:
+        found = self.rig.wait(work)
+        await self._gate()
+        return found
+
+    async def append(self, drafts: Any) -> Any:
+        return await self._done(self.disk.append(drafts))
+
+    async def read(self, room: str, after: int, limit: int, size: int) -> Any:
+        return await self._done(self.disk.read(room, after, limit, size))
+
+    async def read_back(self, room: str, before: int, limit: int, size: int) -> Any:
+        return await self._done(self.disk.read_back(room, before, limit, size))
+
+    async def head(self, room: str) -> Any:
+        return await self._done(self.disk.head(room))
+
+    async def position(self, room: str, seq: int) -> Any:
+        return await self._done(self.disk.position(room, seq))
+
+    async def get(self, kind: str, key: str) -> Any:
+        return await self._done(self.disk.get(kind, key))
+
+    async def put(self, kind: str, key: str, value: bytes, expected: int) -> Any:
+        return await self._done(self.disk.put(kind, key, value, expected))
+
+    async def delete(self, kind: str, key: str, expected: int) -> None:
+        await self._done(self.disk.delete(kind, key, expected))
+
+    async def scan(self, kind: str, after: str = "", limit: int = 1000) -> Any:
+        return await self._done(self.disk.scan(kind, after, limit))
+
+    def hints(self, callback: Callable[[str, int], None]) -> None:
+        self.disk.hints(callback)
+
+
+class DiskWorld(World):
+    """A world whose log is looked at on disk."""
+
+    def log_frames(self, room: str) -> list[bytes]:
+        assert isinstance(self.log, OnDisk)
+        return list(self.log.rig.wait(self.log.disk.read(room, 0, 10**6, 10**9)).frames)
+
+
+class DurableHubMachine(HubMachine):
+    """The same over a file, which is closed and opened at each restart, and sound at the end."""
+
+    log: OnDisk
+
+    def open(self) -> OnDisk:
+        self.place = tempfile.TemporaryDirectory()
+        self.began = False
+        return OnDisk(Path(self.place.name) / "log.db")
+
+    def begin(self) -> None:
+        if self.began:
+            self.log.restart()
+        self.began = True
+        self.world = DiskWorld(self.log, limits=m.Limits(rate=0))
+
+    def teardown(self) -> None:
+        super().teardown()
+        assert self.log.rig.wait(self.log.disk.verify()) == []
+        self.log.rig.wait(self.log.disk.close())
+        self.place.cleanup()
 
 
 class Model(SynchronousTestCase):
@@ -304,4 +411,15 @@ class Model(SynchronousTestCase):
     def test_hub(self) -> None:
         run_state_machine_as_test(
             HubMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+        )
+
+    def test_hub_on_disk(self) -> None:
+        run_state_machine_as_test(
+            DurableHubMachine,
+            settings=settings(
+                max_examples=15,
+                stateful_step_count=30,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
         )

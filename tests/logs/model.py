@@ -40,10 +40,10 @@ words = st.frozensets(st.sampled_from(["tea", "strasse", "東京", "é", "none"]
 
 
 def _make(
-    number: int, room: str, sender: str, kind: str, size: int, roster: int | None, said: list[str]
+    number: int, room: str, sender: str, kind: str, size: int, roster: int | None, said: list[str], again: int
 ) -> Draft:
     body = " ".join(["x" * size, *said]).encode()
-    return draft(number, room=room, sender=sender, kind=kind, body=body, roster=roster)
+    return draft(number, room=room, sender=sender, kind=kind, body=body, roster=roster, again=not again)
 
 
 drafts = st.lists(
@@ -56,6 +56,7 @@ drafts = st.lists(
         st.sampled_from([1, 1, 1, 900, 5000]),
         st.none() | st.integers(0, 30),
         sayings,
+        st.integers(0, 5),
     ),
     max_size=12,
 )
@@ -83,6 +84,8 @@ class Room:
                 if (known.kind, known.body) != (draft.kind, draft.body):
                     return Rejected("msgid-reused")
                 return Stored(seq, known.time, self.frame(seq), duplicate=True)
+        if draft.again:
+            return Rejected("not-stored")
         if draft.roster is not None and any(e.kind == "roster" for e in self.entries[draft.roster :]):
             return Rejected("roster-changed")
         self.entries.append(draft)
