@@ -27,6 +27,7 @@ from encchat.client.commands import GROUPS
 from encchat.client.helping import KEYS
 from encchat.core import (
     books,
+    counts,
     devicekeys,
     door,
     keeper,
@@ -217,7 +218,7 @@ def limits() -> Iterator[str]:
                 f"{session.FILE_BURST * session.REQUEST_BYTES} at once",
             ),
             ("bytes in one `chunk` or `piece`", f"{messages.MAX_PIECE}"),
-            ("uploads of a name that are not finished", f"{keeper.MAX_OPEN}"),
+            ("uploads of a name that are not finished", f"{counts.MAX_OPEN}"),
             ("an upload to which nothing is added", f"{keeper.ABANDONED / 3600:g} h"),
             ("other requests", f"{session.REQUEST_RATE} a second, {session.REQUEST_BURST} at once"),
             (

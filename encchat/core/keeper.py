@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING
 from encchat.core.blobs import (
     BlobRecord,
     FileRules,
-    FileTooLarge,
     Link,
-    NoFiles,
     NoSuchFile,
     NoUpload,
     PastEnd,
-    QuotaFull,
     SpaceFull,
-    TooManyUploads,
     WrongHash,
     WrongOffset,
     cost,
 )
+from encchat.core.counts import Counts
 from encchat.core.lock import Lock
 from encchat.core.partial import Partial
 from encchat.errors import StorageError
@@ -37,8 +34,8 @@ if TYPE_CHECKING:
     from encchat.core.directory import Directory
     from encchat.core.interfaces import IBlobs, ITurn
 
-#: Uploads of one name that may be unfinished at once; and of all.
-MAX_OPEN, MAX_OPEN_ALL = 16, 4096
+#: Uploads that may be unfinished at once.
+MAX_OPEN_ALL = 4096
 #: Seconds after which an upload is given up to which nothing was added; and one that never had anything.
 ABANDONED, UNSTARTED = 24 * 3600.0, 600.0
 #: Records that are looked at at once.
@@ -50,7 +47,7 @@ class Keeper:
     """The files of one hub. Every method may raise ``Unavailable``."""
 
     def __init__(self, blobs: IBlobs, directory: Directory, turn: ITurn, rules: FileRules) -> None:
-        self.rules = rules
+        self._counts = Counts(rules)
         self._blobs = blobs
         self._directory = directory
         self._turn = turn
@@ -60,12 +57,6 @@ class Keeper:
         self._counted = False
         self._stopping = False
         self._partials: dict[tuple[str, bytes], Partial] = {}
-        #: Uploads that are on disk and that nobody has gone on with: their bytes.
-        self._strays: dict[str, int] = {}
-        #: What is counted: for each name what it gave and is giving, and the bytes of all.
-        self._names: Counter[str] = Counter()
-        self._open: Counter[str] = Counter()
-        self._total = 0
 
     # ---------------------------------------------------------------------------------------- uploads
 
@@ -75,7 +66,7 @@ class Keeper:
 
         :raises RefusedError: it is not taken; says why.
         """
-        self._check(size)
+        self._counts.check_size(size)
         await self._count()
         record = await self._directory.blob(blob)
         if record is not None and record.size == size and record.is_open_to(room, name, self.now()):
@@ -120,14 +111,14 @@ class Keeper:
                 raise WrongOffset(offset=partial.offset)
             if offset + len(data) > partial.size:
                 raise PastEnd(size=partial.size)
-            self._check_space(len(data))
-            self._total += len(data)
+            self._counts.check_space(len(data))
+            self._counts.total += len(data)
             try:
                 await self._blobs.write(partial.id, offset, data)
             except StorageError:
-                self._total -= len(data)
+                self._counts.total -= len(data)
                 partial.known = False
-                self._strays[partial.id] = partial.offset
+                self._counts.strays[partial.id] = partial.offset
                 raise
             partial.offset += len(data)
             partial.touched = self._turn.now()
@@ -135,39 +126,23 @@ class Keeper:
                 await self._finish(partial, may)
             return partial.offset
 
-    def _check(self, size: int) -> None:
-        limit = self.rules.limit
-        if not limit:
-            raise NoFiles()
-        if size > limit:
-            raise FileTooLarge(size=size, limit=limit)
-
-    def _check_quota(self, name: str, size: int) -> None:
-        if self._names[name] + cost(size) > self.rules.per_name:
-            raise QuotaFull(limit=self.rules.per_name)
-
-    def _check_space(self, size: int) -> None:
-        if self._total + size > self.rules.space:
-            raise SpaceFull()
-
     def _register(self, name: str, blob: bytes, size: int) -> Partial:
-        if self._open[name] >= MAX_OPEN:
-            raise TooManyUploads(limit=MAX_OPEN)
         if len(self._partials) >= MAX_OPEN_ALL:
             self._make_room()
-        self._check_quota(name, size)
-        self._check_space(cost(size))
+        self._counts.begin(name, size)
         partial = self._partials[name, blob] = Partial(name, blob, size, self._turn)
-        self._names[name] += cost(size)
-        self._open[name] += 1
         return partial
 
     def _make_room(self) -> None:
-        """Give up the upload that was begun first of those to which nothing was added yet."""
-        empty = [partial for partial in self._partials.values() if partial.known and not partial.offset]
-        if not empty:
+        """Let go of an upload that nobody adds to just now: of one that has no bytes if there is any, else of
+        the one that was left longest. Its bytes stay, for whoever goes on with it."""
+        idle = [partial for partial in self._partials.values() if partial.known and not partial.lock.held]
+        if not idle:
             raise SpaceFull()
-        self._end(min(empty, key=lambda partial: partial.touched))
+        left = min(idle, key=lambda partial: (partial.offset > 0, partial.touched))
+        if left.offset:
+            self._counts.strays[left.id] = left.offset
+        self._end(left)
 
     async def _find(self, partial: Partial) -> None:
         """Find out how much of an upload there is."""
@@ -179,7 +154,7 @@ class Keeper:
             held = 0
         if not held and not partial.size:
             await self._blobs.write(partial.id, 0, b"")
-        self._total += held - self._strays.pop(partial.id, 0)
+        self._counts.total += held - self._counts.strays.pop(partial.id, 0)
         partial.offset, partial.known = held, True
 
     async def _finish(self, partial: Partial, may: Callable[[str], bool]) -> None:
@@ -196,29 +171,22 @@ class Keeper:
                 await self._link(partial.blob, partial.size, partial.name, rooms)
             except StorageError:
                 partial.known = False
-                self._strays[partial.id] = partial.offset
+                self._counts.strays[partial.id] = partial.offset
                 raise
-            self._total -= partial.size
+            self._counts.total -= partial.size
             self._end(partial)
 
     async def _drop(self, partial: Partial) -> None:
         """Give an upload up; the caller holds its lock."""
         if not partial.ended:
             await self._blobs.discard(partial.id)
-            self._total -= partial.offset if partial.known else self._strays.pop(partial.id, 0)
+            self._counts.total -= partial.offset if partial.known else self._counts.strays.pop(partial.id, 0)
             self._end(partial)
 
     def _end(self, partial: Partial) -> None:
         partial.ended = True
         del self._partials[partial.name, partial.blob]
-        self._uncount(self._names, partial.name, cost(partial.size))
-        self._uncount(self._open, partial.name, 1)
-
-    @staticmethod
-    def _uncount(counter: Counter[str], name: str, count: int) -> None:
-        counter[name] -= count
-        if counter[name] <= 0:
-            del counter[name]
+        self._counts.end(partial.name, partial.size)
 
     # ------------------------------------------------------------------------------------------ blobs
 
@@ -229,13 +197,13 @@ class Keeper:
             if record is None:  # it went meanwhile
                 raise NoUpload()
             if not record.is_of(name):
-                self._check_quota(name, size)
+                self._counts.check_quota(name, size)
             await self._link(blob, size, name, [room])
 
     async def _link(self, blob: bytes, size: int, name: str, rooms: Collection[str]) -> None:
         """Record that a name gave a blob to rooms; the caller holds the lock."""
         now = self.now()
-        until = now + self.rules.days * _DAY if self.rules.days else 0
+        until = now + self._counts.rules.days * _DAY if self._counts.rules.days else 0
         links = [Link(room, name, now, until) for room in rooms]
         before: list[BlobRecord | None] = []
 
@@ -246,9 +214,9 @@ class Keeper:
         await self._directory.change_blob(blob, linked)
         known = before[0]
         if known is None:
-            self._total += cost(size)
+            self._counts.total += cost(size)
         if known is None or not known.is_of(name):
-            self._names[name] += cost(size)
+            self._counts.names[name] += cost(size)
 
     async def read(self, room: str, blob: bytes, offset: int) -> tuple[int, bytes]:
         """A blob's size and a piece of it, for who is in a room that it was given to.
@@ -298,9 +266,9 @@ class Keeper:
             record = await self._directory.change_blob(blob, unlinked)
             for name in {link.by for link in gone}:
                 if not record.is_of(name):
-                    self._uncount(self._names, name, cost(record.size))
+                    self._counts.release(name, record.size)
             if not record.links and await self._directory.forget_blob(blob):
-                self._total -= cost(record.size)
+                self._counts.total -= cost(record.size)
                 await self._blobs.remove(blob)
 
     # ------------------------------------------------------------------------------------------- time
@@ -323,8 +291,9 @@ class Keeper:
                     total += cost(record.size)
                     names.update(dict.fromkeys({link.by for link in record.links}, cost(record.size)))
                 after = max(records)
-            self._strays = {id: size for id, (size, _) in (await self._blobs.uploads()).items()}
-            self._names, self._total = names, total + sum(self._strays.values())
+            strays = {id: size for id, (size, _) in (await self._blobs.uploads()).items()}
+            counts = self._counts
+            counts.names, counts.strays, counts.total = names, strays, total + sum(strays.values())
             self._counted = True
 
     async def sweep(self) -> None:
@@ -346,8 +315,8 @@ class Keeper:
                         await self._drop(partial)
         active = {partial.id for partial in self._partials.values()}
         for id, (_, idle) in (await self._blobs.uploads()).items():
-            if idle > ABANDONED and id not in active and id in self._strays:
-                self._total -= self._strays.pop(id)
+            if idle > ABANDONED and id not in active and id in self._counts.strays:
+                self._counts.total -= self._counts.strays.pop(id)
                 await self._blobs.discard(id)
         await self._sweep_orphans()
 

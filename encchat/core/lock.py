@@ -19,6 +19,11 @@ class Lock:
         self._held = False
         self._waiting: deque[Promise[None]] = deque()
 
+    @property
+    def held(self) -> bool:
+        """Whether somebody is inside."""
+        return self._held
+
     async def __aenter__(self) -> None:
         if self._held:
             promise: Promise[None] = self._turn.promise()

@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat import messages as m
 from encchat.contents import Delete, File, body_of
 from encchat.core.blobs import LEAST, MAX_LINKS, MIB, FileRules
+from encchat.core.counts import MAX_OPEN
 from encchat.core.interfaces import Unavailable
-from encchat.core.keeper import ABANDONED, MAX_OPEN, MAX_OPEN_ALL, UNSTARTED, Keeper
+from encchat.core.keeper import ABANDONED, MAX_OPEN_ALL, UNSTARTED, Keeper
 from encchat.core.session import FILE_BURST, FILE_RATE, REQUEST_BYTES
 from encchat.logs.memory_blobs import MemoryBlobs
 from tests.core.world import Gate, ManualTurn, Peer, World, msgid, text
@@ -129,10 +130,12 @@ class Case(SynchronousTestCase):
         open_ = {p.name: 0 for p in self.keeper._partials.values()}
         for partial in self.keeper._partials.values():
             open_[partial.name] += max(partial.size, LEAST)
-        self.assertEqual(self.keeper._total, fresh._total)
-        self.assertEqual(fresh._total - partials, sum(max(len(b), LEAST) for b in self.blobs._blobs.values()))
-        expected = {n: fresh._names[n] + open_.get(n, 0) for n in {*fresh._names, *open_}}
-        self.assertEqual(dict(self.keeper._names), expected)
+        self.assertEqual(self.keeper._counts.total, fresh._counts.total)
+        self.assertEqual(
+            fresh._counts.total - partials, sum(max(len(b), LEAST) for b in self.blobs._blobs.values())
+        )
+        expected = {n: fresh._counts.names[n] + open_.get(n, 0) for n in {*fresh._counts.names, *open_}}
+        self.assertEqual(dict(self.keeper._counts.names), expected)
 
 
 class Giving(Case):
@@ -569,10 +572,10 @@ class Time(Case):
         self.ask(self.alice, m.Upload(1, TEA, half, len(DATA)), m.Chunk(2, half, 0, DATA[:9]))
         self.keeper = Keeper(self.blobs, self.world.hub.directory, self.world.turn, self.rules)
         self.sweep()
-        self.assertEqual(self.keeper._total, 9)
+        self.assertEqual(self.keeper._counts.total, 9)
         self.world.turn.time += ABANDONED + 1
         self.sweep()
-        self.assertEqual((self.keeper._total, self.blobs._uploads), (0, {}))
+        self.assertEqual((self.keeper._counts.total, self.blobs._uploads), (0, {}))
 
     def test_bytes_that_nothing_is_recorded_of(self) -> None:
         blob = self.upload(self.alice)
@@ -597,8 +600,8 @@ class Time(Case):
         (held, _) = next(iter(self.blobs._uploads.values()))
         held[:] = bytes(len(DATA))  # a power cut: the size is there, the bytes are not
         self.keeper._partials.clear()
-        self.keeper._names.clear()
-        self.keeper._open.clear()
+        self.keeper._counts.names.clear()
+        self.keeper._counts.open.clear()
         self.assertEqual(self.ask(self.alice, m.Upload(1, TEA, half, len(DATA))).offset, 0)
         self.upload(self.alice)
 
@@ -614,4 +617,20 @@ class Time(Case):
             self.world.turn.time += 1
             self.assertEqual(self.ask(peer, m.Upload(1, TEA, name(b"%d" % n), 1)).offset, 0)
         self.refused(self.alice, "no-upload", m.Chunk(1, first, 0, b"x"))
+        self.recount()
+
+    def test_uploads_that_others_began_and_left_keep_nobody_out(self) -> None:
+        import encchat.core.keeper as module
+
+        self.patch(module, "MAX_OPEN_ALL", 4)
+        for n in range(4):
+            peer = self.world.member(f"user{n}", TEA)
+            self.ask(peer, m.Upload(1, TEA, name(DATA), len(DATA)), m.Chunk(2, name(DATA), 0, DATA[: n + 1]))
+            self.world.turn.time += 1
+        self.upload(self.alice)
+        self.upload(self.bob, b"another")
+        # Who goes on after that has lost nothing.
+        back = self.world.named("user0")
+        back.ask(m.Join(1, "+user0"))
+        self.assertEqual(self.ask(back, m.Upload(1, "+user0", name(DATA), len(DATA))).offset, 1)
         self.recount()
