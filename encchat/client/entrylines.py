@@ -33,6 +33,8 @@ class EntryLines:
         self._memory = memory
         self._shown = shown
         self._me = me
+        #: The entry that was judged last, which is asked for more than once.
+        self._judged: tuple[Entry | None, bool] = None, False
         #: Whether each line begins with the entry's number.
         self.numbers = False
 
@@ -75,6 +77,13 @@ class EntryLines:
 
     def is_for_me(self, entry: Entry) -> bool:
         """Whether somebody else says our name, or answers us."""
+        known, answer = self._judged
+        if known is not entry:
+            answer = self._is_for_me(entry)
+            self._judged = entry, answer
+        return answer
+
+    def _is_for_me(self, entry: Entry) -> bool:
         me = self._me()
         if entry.sender == me or entry.kind not in SAID:
             return False

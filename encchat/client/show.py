@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from encchat.client import events as e
 from encchat.core.plain import duration, shown_name, size_words
@@ -185,9 +186,14 @@ def code_lines(event: e.LinkCode) -> list[str]:
 
 
 def moment(milliseconds: int, form: str) -> str:
-    """A time of the server in local time; ``?`` for one that no clock shows."""
+    """A time of the server in local time, exact to the minute; ``?`` for one that no clock shows."""
+    return _minute(milliseconds // 60_000, form)
+
+
+@lru_cache(maxsize=256)
+def _minute(minutes: int, form: str) -> str:
     try:
-        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime(form)
+        return datetime.fromtimestamp(minutes * 60).astimezone().strftime(form)
     except (ValueError, OverflowError, OSError):
         return "?"
 
