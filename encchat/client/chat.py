@@ -251,13 +251,16 @@ class Chat:
 
     def happened(self, events: Sequence[e.Event]) -> None:
         """What the server said, or became of the link."""
-        events = [self._noted(event) for event in events if not self.files.notice(event)]
+        events = [
+            event if type(event) is e.NewEntry else self._noted(event)
+            for event in events
+            if self._keeping.notice(event) or not self.files.notice(event)
+        ]
         if self._console is not None and events:
             self._console.happened(events)
         self.look()
 
     def _noted(self, event: e.Event) -> e.Event:
-        self._keeping.notice(event)
         if isinstance(event, e.LinkCode):
             return replace(event, server=self._keeper.endpoint)
         if isinstance(event, e.JoinedRoom):

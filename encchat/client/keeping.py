@@ -51,6 +51,8 @@ class Keeping:
         self._shown: dict[str, Position] = {}
         #: Entries up to there are too many to be kept, by room.
         self._passing: dict[str, int] = {}
+        #: By room, as there are many entries of each.
+        self._places: dict[str, Place] = {}
         self._timer: IDelayedCall | None = None
         self._bound()
 
@@ -80,6 +82,7 @@ class Keeping:
     def proved(self, server: str, *, accept_log: bool) -> None:
         """The server has proved its key; ``accept_log``: its logs count as they are now."""
         self.server = server
+        self._places.clear()
         if accept_log:
             self._store.forget_positions(server)
 
@@ -88,6 +91,7 @@ class Keeping:
         self.flush()  # what waits is of the log before
         self.log = log
         self._passing.clear()
+        self._places.clear()
         try:
             return self._store.met_log(self._keeper.endpoint, self.server, log)
         except StoreFailed as error:
@@ -98,12 +102,13 @@ class Keeping:
         """How far an earlier run had read a room."""
         return self._store.position(self.server, log, room)
 
-    def notice(self, event: e.Event) -> None:
-        """Keep what this event brings."""
-        if isinstance(event, e.NewEntry):
-            if event.frame and event.entry.seq > self._passing.get(event.entry.room, 0):
+    def notice(self, event: e.Event) -> bool:
+        """Keep what this event brings; whether it is an entry, and so nobody's answer."""
+        if type(event) is e.NewEntry:
+            if event.frame and event.start.seq >= self._passing.get(event.entry.room, 0):
                 self._add(event.entry.room, event.start, event.frame)
-        elif isinstance(event, e.Acknowledged | e.NotSent):
+            return True
+        if isinstance(event, e.Acknowledged | e.NotSent):
             if self._keeper.lane is not None:
                 self._forget.append(event.item.msgid)
                 self._soon()
@@ -117,10 +122,14 @@ class Keeping:
                     start = advance(start, (frame,))
         elif isinstance(event, e.LeftRoom | e.PutOut):
             self.flush()
+        return False
 
     def _add(self, room: str, start: Position, frame: bytes) -> None:
         if self._store.archive.keeps:
-            self._store.archive.add(Place(self.server, self.log, room), start, frame)
+            place = self._places.get(room)
+            if place is None:
+                place = self._places[room] = Place(self.server, self.log, room)
+            self._store.archive.add(place, start, frame)
             self._soon()
 
     def shown(self, positions: dict[str, Position]) -> None:

@@ -272,12 +272,12 @@ class Session:
             message = decode_server(frame)
         except UnknownMessage:  # a newer server says more than we understand
             return ()
+        if type(message) is m.Entry and self.state is State.ADMITTED:  # what there is most of
+            return self._entry(message, frame)
         if type(message) not in LEGAL[self.state]:
             raise PeerError(reason=f"a {type(message).__name__.lower()} message is out of place here")
         if self.state is State.LEAVING:
             return ()
-        if type(message) is m.Entry:
-            return self._entry(message, frame)
         kind = type(message)
         if kind in self._HANDLERS:
             return self._HANDLERS[kind](self, message)

@@ -132,7 +132,9 @@ class Archive:
 
     def add(self, place: Place, start: Position, frame: bytes) -> None:
         """An entry was seen: ``frame`` follows ``start``. Written by ``store``, or when it is much."""
-        runs = self._pending.setdefault(place, [])
+        runs = self._pending.get(place)
+        if runs is None:
+            runs = self._pending[place] = []
         if runs and runs[-1].last == start.seq:
             runs[-1].frames.append(frame)
         else:
