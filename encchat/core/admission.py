@@ -73,6 +73,8 @@ class Claim(Struct, frozen=True, array_like=True):
     further: tuple[str, ...] = ()
     #: The name that its holder was given instead: this one is nobody's any more.
     moved: str = ""
+    #: What its holder was called before, the last ones: what was sent under these names may come again.
+    former: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:

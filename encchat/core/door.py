@@ -76,15 +76,16 @@ class Door:
         with self._arrival(key) as arrival:
             while arrival.stale:
                 arrival.stale = False
-                name, vouched = await self._judge(session.identity, requested, key, link)
-        if vouched:
+                name, claim = await self._judge(session.identity, requested, key, link)
+        if claim.vouched:
             self._cut_unvouched(key)
+        session.former = claim.former
         if not session.closed:
             self._hub.enter(session, name)
         return name
 
-    async def _judge(self, identity: PeerIdentity, requested: str, key: str, link: str) -> tuple[Name, bool]:
-        """The name under which a peer is admitted, now claimed, and whether a certificate vouches for it."""
+    async def _judge(self, identity: PeerIdentity, requested: str, key: str, link: str) -> tuple[Name, Claim]:
+        """The name under which a peer is admitted, and what is recorded of it now."""
         await self._refuse_banned(self._hub.person_of(identity, key))
         claim = await self._claim(identity, requested, key, link)
         name = judge(identity, requested, claim, self._hub.settings.policy)
@@ -103,7 +104,7 @@ class Door:
             self._hub.note("takeover", name.shown, identity.fingerprint, device=taken.fingerprint)
         name = judge(identity, requested, settled, self._hub.settings.policy)
         self._refuse_when_full()
-        return name, settled.vouched
+        return name, settled
 
     async def admit_guest(self, session: Session) -> Name:
         """Let a classic peer in under a name made from its key.

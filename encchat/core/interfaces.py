@@ -57,7 +57,8 @@ class Draft:
 
     ``roster`` is, in a sealed room, the seq of the last roster entry that the sender has seen: the
     draft is rejected when another one was ordered since. With ``again`` it is only to be answered if it was
-    stored before, by whoever may not say it any more; else it is rejected.
+    stored before, by whoever may not say it any more; else it is rejected. What was stored under one of the
+    ``former`` names of the sender is known again as well.
     """
 
     room: str
@@ -69,6 +70,7 @@ class Draft:
     body: bytes
     roster: int | None = None
     again: bool = False
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Who acts through the control socket: no name that anybody can have.
 OPERATOR = "the operator"
+#: Former names of somebody that are remembered at most.
+MAX_FORMER = 8
 #: Rooms that are told at most.
 MAX_ROOMS = 10_000
 #: Rooms that are read at a time when all are gone through.
@@ -181,7 +183,8 @@ async def rename(hub: Hub, old: str, new: str, actor: Actor) -> None:
     def take(found: Claim | None) -> Claim:
         if not _is_free(found, left):
             raise NameInUse(name=wanted.shown)
-        return found or replace(left, shown=wanted.shown, moved="")
+        former = (*left.former, left.shown)[-MAX_FORMER:]
+        return found or replace(left, shown=wanted.shown, moved="", former=former)
 
     try:
         await hub.directory.change_claim(wanted.key, take)

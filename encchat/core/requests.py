@@ -205,7 +205,8 @@ def _append(
             session.answer(m.Sent(request, outcome.seq, outcome.time))
 
     name, device, again = session.name.shown, session.device, refused is not None
-    draft = Draft(room.name, hub.milliseconds(), name, device, kind, msgid, body, roster, again)
+    now = hub.milliseconds()
+    draft = Draft(room.name, now, name, device, kind, msgid, body, roster, again, session.former)
     hub.append(room, draft, answer)
     session.heed_backlog()
 

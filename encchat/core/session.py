@@ -87,6 +87,8 @@ class Session:
         self.state = State.GREETING
         self.name = Name("", "")
         self.device = ""
+        #: Names that it had before it was given this one.
+        self.former: tuple[str, ...] = ()
         self.since = hub.milliseconds()
         #: The transport holds more than it should: push nothing.
         self.congested = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeAlias
@@ -51,10 +51,11 @@ class Appender:
         """The outcomes for each of several appends, in order, and the new heads of the rooms."""
         batch = _Batch(self._rooms_of(draft.room for drafts in calls for draft in drafts))
         batch.known = self._known(
-            (draft.msgid, room.id, draft.sender)
+            (draft.msgid, room.id, sender)
             for drafts in calls
             for draft in drafts
             if (room := batch.rooms[draft.room]).tail.seq
+            for sender in (draft.sender, *draft.former)
         )
         outcomes = [[self._outcome(batch, draft) for draft in drafts] for drafts in calls]
         self._write(batch)
@@ -66,13 +67,11 @@ class Appender:
 
     def _outcome(self, batch: _Batch, draft: Draft) -> Outcome:
         room = batch.rooms[draft.room]
-        key = (draft.msgid, room.id, draft.sender)
-        frame = batch.frames.get(key)
-        if frame is not None:
-            return repeated(draft, frame)
-        seq = batch.known.get(key)
-        if seq is not None:
-            return self._stored_before(room.id, seq, draft)
+        known = self._known_again(batch, room.id, draft)
+        for name in draft.former if known is None else ():
+            known = known or self._known_again(batch, room.id, replace(draft, sender=name))
+        if known is not None:
+            return known
         refused = refusal(room.tail, draft)
         if refused is not None:
             return refused
@@ -85,10 +84,19 @@ class Appender:
                 self.begun.add(room.id)
         room.block.frames += frame
         batch.rows[room.row] = (room.row, room.id, room.block)
+        key = (draft.msgid, room.id, draft.sender)
         batch.frames[key] = frame
         batch.seqs.append((*key, room.tail.seq))
         batch.heads[draft.room] = room.tail.seq
         return Stored(room.tail.seq, draft.time, frame)
+
+    def _known_again(self, batch: _Batch, room: int, draft: Draft) -> Outcome | None:
+        key = (draft.msgid, room, draft.sender)
+        frame = batch.frames.get(key)
+        if frame is not None:
+            return repeated(draft, frame)
+        seq = batch.known.get(key)
+        return None if seq is None else self._stored_before(room, seq, draft)
 
     def _stored_before(self, room: int, seq: int, draft: Draft) -> Outcome:
         memo = self._connection.execute(

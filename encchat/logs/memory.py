@@ -7,7 +7,7 @@ older entries of a room leave; a memo of about 300 bytes stays of each, as a msg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from zope.interface import implementer
@@ -46,18 +46,20 @@ class _Room:
     memos: dict[int, Memo] = field(default_factory=dict)
 
     def append(self, draft: Draft) -> Outcome:
-        key = (draft.sender, draft.msgid)
-        known = self.seqs.get(key)
-        if known is not None:
-            memo = self.memos.get(known)
-            return memo.repeated(draft) if memo else repeated(draft, self.frames[known - self.floor.seq - 1])
+        for name in (draft.sender, *draft.former):
+            known = self.seqs.get((name, draft.msgid))
+            if known is not None:
+                memo = self.memos.get(known)
+                if memo:
+                    return memo.repeated(replace(draft, sender=name))
+                return repeated(draft, self.frames[known - self.floor.seq - 1])
         refused = refusal(self.tail, draft)
         if refused is not None:
             return refused
         frame = number(self.tail, draft)
         self.frames.append(frame)
         self.chains.append(self.tail.chain)
-        self.seqs[key] = self.tail.seq
+        self.seqs[draft.sender, draft.msgid] = self.tail.seq
         return Stored(self.tail.seq, draft.time, frame)
 
     def position(self, room: str, seq: int) -> Position:

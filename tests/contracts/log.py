@@ -247,6 +247,24 @@ class LogContract:
         (outcome,) = await log.append([again])
         self.assertEqual((outcome.seq, outcome.duplicate), (2, True))
 
+    async def test_a_draft_is_known_again_under_another_name(self) -> None:
+        log = await self.filled(3, sender="Bob")
+        await log.trim(ROOM, 3)
+        log = await self.reopened(log)
+        former = ("Bobby", "Bob")
+        sent = [draft(number, sender="Robert", former=former, time=9) for number in (1, 3, 4)]
+        outcomes = await log.append([*sent, draft(4, sender="Rob", former=("Bob", "Robert"))])
+        for outcome, number in zip(outcomes, (1, 3), strict=False):
+            first = draft(number, sender="Bob")
+            self.assertEqual(outcome, Stored(number, first.time, frame_of(first, number), duplicate=True))
+        self.assertEqual([(o.seq, o.duplicate) for o in outcomes[2:]], [(4, False), (4, True)])
+        self.assertEqual(
+            list(await log.append([draft(3, sender="Robert", former=former, body=b"other")])),
+            [Rejected("msgid-reused")],
+        )
+        (other,) = await log.append([draft(1, sender="Carol", former=("Caroline",))])
+        self.assertEqual((other.seq, other.duplicate), (5, False))
+
     async def test_a_draft_for_an_old_roster_is_rejected(self) -> None:
         log = self.open_log()
         outcomes = await log.append(

@@ -352,6 +352,20 @@ class Renaming(OperatorTestCase):
                 phone = self.world.peer("bob's phone")
                 self.assertEqual(phone.ask(m.Hello((1,), "robert"))[0].code, "name-taken", step)
 
+    def test_what_was_sent_under_the_old_name_is_known_again(self) -> None:
+        """Though its acknowledgement was lost, and through more than one rename."""
+        self.bob.ask(m.Join(1, TEA), text(5, "once", TEA))
+        before = self.world.log_frames(TEA)
+        for old, new in (("bob", "robert"), ("robert", "rob")):
+            self.work(operator.rename(self.world.hub, old, new, SELF))
+            renamed = self.world.member(new, TEA, "bob's key")
+            (sent,) = renamed.ask(text(5, "once", TEA))
+            self.assertEqual(type(sent), m.Sent)
+            self.assertEqual(self.world.log_frames(TEA), before)
+        eve = self.world.member("eve", TEA)
+        eve.ask(text(5, "once", TEA))
+        self.assertEqual(len(self.world.log_frames(TEA)), len(before) + 1)
+
     def test_nobody_acts_on_the_old_name(self) -> None:
         olga = self.world.member("olga", TEA)
         self.work(operator.rename(self.world.hub, "bob", "robert", SELF))
