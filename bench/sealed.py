@@ -167,6 +167,7 @@ def message(count: int) -> dict[str, float]:
 
 def crowd(count: int, key: Callable[[], LocalIdentity]) -> tuple[Someone, list[str], Room]:
     """Alice in a room with ``count`` others whom she never wrote to."""
+    Someone.directory.clear()
     names = [f"friend{number}" for number in range(count)]
     shared = key()  # whose key it is makes no difference to what it costs
     for name in names:

@@ -11,8 +11,7 @@ flushes before it lets anything out of a method: that is how state is durable be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -34,8 +33,7 @@ class StateUnreadable(StorageError):
     code = "state-unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One thing that is kept. ``data`` is what the store keeps; None asks it to forget the record."""
 
     kind: str

@@ -16,9 +16,8 @@ from encchat.errors import PeerError
 
 #: Messages of one session that are read at most; others rotate theirs after a tenth of that.
 MAX_INDEX = 1000
-#: Sessions of one device in one room whose places are told apart; and the last mids across them.
-MAX_SPANS = 16
-MAX_MIDS = 64
+#: Sessions of one device in one room whose order is remembered: the last ones.
+MAX_SESSIONS = 100
 
 
 class NotGenuine(PeerError):
@@ -47,22 +46,10 @@ class Marks(msgspec.Struct):
     marks: list[Mark]
 
 
-class Span(msgspec.Struct, array_like=True):
-    """From where to where one session went. ``loose``: several sessions, long ago, in one."""
-
-    session: bytes
-    first_seq: int
-    last_seq: int
-    first_n: int
-    last_n: int
-    loose: bool = False
-
-
 class Lane(msgspec.Struct):
-    """One device in one room: its sessions, in order, and the mids of its last messages."""
+    """The sessions of one device in one room, in the order of their messages."""
 
-    spans: list[Span]
-    mids: list[bytes]
+    sessions: list[bytes]
 
 
 class Ledger:
@@ -78,73 +65,64 @@ class Ledger:
         """
         if mark.index >= MAX_INDEX:
             raise NotGenuine("too-many", "The message has a number that its key does not go up to.")
-        lane_id, id = f"{room}/{device}", f"{room}/{device}/{session.hex()}"
-        marks = self._keeper.get("marks", id, Marks) or Marks([])
-        lane = self._keeper.get("lane", lane_id, Lane) or Lane([], [])
-        place = bisect_left(marks.marks, mark.index, key=_index)
-        if place < len(marks.marks) and marks.marks[place].index == mark.index:
-            if marks.marks[place] != mark:
+        lane_id, id = f"{room}/{device}", _id(room, device, session)
+        kept = self._keeper.get("marks", id, Marks) or Marks([])
+        marks = kept.marks
+        place = bisect_left(marks, mark.index, key=_index)
+        if place < len(marks) and marks[place].index == mark.index:
+            if marks[place] != mark:
                 raise _replayed()
             return False
-        if mark.mid in lane.mids or mark.mid in [known.mid for known in marks.marks]:
+        lane = self._keeper.get("lane", lane_id, Lane) or Lane([])
+        known = session in lane.sessions
+        at = lane.sessions.index(session) if known else self._place(room, device, lane, mark.seq)
+        before = self._marks(room, device, lane.sessions[at - 1 : at])
+        after = self._marks(room, device, lane.sessions[at + known : at + known + 1])
+        if mark.mid in [other.mid for other in (*before, *marks, *after)]:
             raise _replayed()
-        self._check_order(marks.marks, place, mark)
-        spans = self._place(lane.spans, session, mark)
-        marks.marks.insert(place, mark)
-        lane.spans = spans
-        lane.mids = [*lane.mids, mark.mid][-MAX_MIDS:]
-        self._keeper.put("marks", id, marks)
-        self._keeper.put("lane", lane_id, lane)
+        for other in marks[max(0, place - 1) : place + 1]:
+            earlier = other.index < mark.index
+            if (other.seq < mark.seq) != earlier or other.n - other.index != mark.n - mark.index:
+                raise _moved()
+        if before and not (before[-1].seq < mark.seq and before[-1].n < mark.n):
+            raise _moved()
+        if after and not (after[0].seq > mark.seq and after[0].n > mark.n):
+            raise _moved()
+        marks.insert(place, mark)
+        self._keeper.put("marks", id, kept)
+        if not known:
+            lane.sessions.insert(at, session)
+            del lane.sessions[:-MAX_SESSIONS]
+            self._keeper.put("lane", lane_id, lane)
         return True
+
+    def _place(self, room: str, device: str, lane: Lane, seq: int) -> int:
+        """Where a new session belongs, which has a message at ``seq``."""
+        at = len(lane.sessions)
+        while at and self._marks(room, device, lane.sessions[at - 1 : at])[0].seq > seq:
+            at -= 1
+        return at
+
+    def _marks(self, room: str, device: str, sessions: list[bytes]) -> list[Mark]:
+        """The marks of one session, or of none. (Each that is in a lane has one at least.)"""
+        marks: list[Mark] = []
+        for session in sessions:
+            kept = self._keeper.get("marks", _id(room, device, session), Marks)
+            marks += kept.marks if kept is not None else []
+        return marks
 
     def is_pinned(self, room: str, device: str, session: bytes, mark: Mark) -> bool:
         """Whether just this was admitted."""
-        marks = self._keeper.get("marks", f"{room}/{device}/{session.hex()}", Marks)
+        marks = self._keeper.get("marks", _id(room, device, session), Marks)
         return marks is not None and mark in marks.marks
-
-    def _check_order(self, marks: list[Mark], place: int, mark: Mark) -> None:
-        """Within the session: index, n and seq rise together, and n and index by the same steps."""
-        for other in marks[max(0, place - 1) : place + 1]:
-            before = other.index < mark.index
-            if (other.seq < mark.seq) != before or other.n - other.index != mark.n - mark.index:
-                raise _moved()
-
-    def _place(self, spans: list[Span], session: bytes, mark: Mark) -> list[Span]:
-        """Between the sessions of the device: one is over before the next one begins."""
-        mine = Span(session, mark.seq, mark.seq, mark.n, mark.n)
-        others: list[Span] = []
-        for span in spans:
-            if span.session == session and not span.loose:
-                mine = Span(
-                    session,
-                    min(span.first_seq, mark.seq),
-                    max(span.last_seq, mark.seq),
-                    min(span.first_n, mark.n),
-                    max(span.last_n, mark.n),
-                )
-            else:
-                others.append(span)
-        for other in others:
-            earlier = other.last_seq < mine.first_seq and other.last_n < mine.first_n
-            later = other.first_seq > mine.last_seq and other.first_n > mine.last_n
-            if earlier or later:
-                continue
-            if other.loose and other.first_seq <= mark.seq <= other.last_seq:
-                return spans  # too long ago to be told apart
-            raise _moved()
-        placed = sorted([*others, mine], key=_first)
-        while len(placed) > MAX_SPANS:
-            a, b = placed[:2]
-            placed[:2] = [Span(b"", a.first_seq, b.last_seq, a.first_n, b.last_n, True)]
-        return placed
 
 
 def _index(mark: Mark) -> int:
     return mark.index
 
 
-def _first(span: Span) -> int:
-    return span.first_seq
+def _id(room: str, device: str, session: bytes) -> str:
+    return f"{room}/{device}/{session.hex()}"
 
 
 def _replayed() -> NotGenuine:

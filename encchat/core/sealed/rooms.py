@@ -58,15 +58,21 @@ class RoomState(msgspec.Struct):
 
 
 class Place(msgspec.Struct):
-    """How far a room was read, and ``n`` of our own last message in it."""
+    """How far a room was read: the chain after entry ``at`` is the last of ``chains``, which go back to the
+    last multiple of 32. ``n`` is that of our own last message in it."""
 
     at: int = 0
-    chain: bytes = GENESIS
+    chains: list[bytes] = []
     n: int = 0
+
+    @property
+    def chain(self) -> bytes:
+        """The log's chain after entry ``at``."""
+        return self.chains[-1] if self.chains else GENESIS
 
 
 class Block(msgspec.Struct):
-    """The chain after each of some consecutive entries."""
+    """The chain after each of 32 consecutive entries."""
 
     chains: list[bytes]
 
@@ -137,23 +143,25 @@ class Rooms:
             return False
         if seq != place.at + 1:
             raise OutOfOrder(room=room, seq=seq)
-        place.at, place.chain = seq, chain
+        if seq % _BLOCK == 0 and place.chains:
+            self._keeper.put("chain", _block_id(room, place.at), Block(place.chains))
+            place.chains = []
+        place.at = seq
+        place.chains.append(chain)
         self._keeper.put("place", room, place)
-        id = f"{room}/{seq // _BLOCK:012d}"
-        block = self._keeper.get("chain", id, Block) or Block([])
-        block.chains.append(chain)
-        self._keeper.put("chain", id, block)
         return True
 
     def chain_at(self, room: str, seq: int) -> bytes | None:
         """The chain after entry ``seq``; None for what was not read yet."""
         if seq == 0:
             return GENESIS
-        block = self._keeper.get("chain", f"{room}/{seq // _BLOCK:012d}", Block)
-        start = max(1, seq // _BLOCK * _BLOCK)
-        if block is None or seq - start >= len(block.chains):
-            return None
-        return block.chains[seq - start]
+        place = self.place(room)
+        chains = place.chains
+        if seq // _BLOCK != place.at // _BLOCK:
+            block = self._keeper.get("chain", _block_id(room, seq), Block)
+            chains = block.chains if block is not None else []
+        offset = seq - max(1, seq // _BLOCK * _BLOCK)
+        return chains[offset] if offset < len(chains) else None
 
     def count(self, room: str) -> int:
         """The next ``n`` of our own messages."""
@@ -306,6 +314,10 @@ class Rooms:
         for name, identity in new.identities.items():
             if name != self._me and not self._contacts.speaks_for(name, identity):
                 self._contacts.offer(name, identity)
+
+
+def _block_id(room: str, seq: int) -> str:
+    return f"{room}/{seq // _BLOCK:012d}"
 
 
 def _epoch(state: RoomState, entry: RosterEntry) -> Epoch:
