@@ -206,6 +206,18 @@ class Chat:
         """
         return self._keeping.search(room, words, before, limit)
 
+    @property
+    def kept_history(self) -> int:
+        """How many entries of each room are kept here."""
+        return self._keeper.store.archive.bounds.entries
+
+    def keep_history(self, entries: int) -> None:
+        """Keep so many entries of each room here, in this run and later ones.
+
+        :raises StoreFailed: the setting cannot be kept.
+        """
+        self._keeping.keep_history(entries)
+
     def local_rooms(self) -> list[str]:
         """The rooms of which something is kept here, the liveliest first."""
         return self._keeping.rooms()

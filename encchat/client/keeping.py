@@ -62,6 +62,11 @@ class Keeping:
             bounds = self._store.archive.bounds
             self._store.archive.bounds = type(bounds)(entries=min(int(kept), MAX_HISTORY))
 
+    def keep_history(self, entries: int) -> None:
+        """Keep so many entries of each room, from now on."""
+        self._store.set(HISTORY, str(entries))
+        self._bound()
+
     # --------------------------------------------------------------------------------- what is typed
 
     def waiting(self) -> list[Item]:

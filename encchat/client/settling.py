@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encchat.client.command import Command
+from encchat.client.keeping import MAX_HISTORY
 from encchat.client.notify import HOW, WHEN
+from encchat.client.show import count
 
 if TYPE_CHECKING:
     from encchat.client.commands import Commands
@@ -38,6 +40,17 @@ def _numbers(c: Commands, rest: str) -> None:
     c.screen.note(f"messages are shown {'with' if word == 'on' else 'without'} their numbers")
 
 
+def _keep(c: Commands, rest: str) -> None:
+    number = rest.replace(",", "")
+    if number:
+        if not (number.isascii() and number.isdecimal() and len(number) <= 7) or int(number) > MAX_HISTORY:
+            c.teach("keep")
+        c.chat.keep_history(int(number))
+    kept = c.chat.kept_history
+    words = f"the last {count(kept, 'message', 'messages')} of each room are" if kept else "no messages are"
+    c.screen.note(f"{words} kept on this machine, for /history and /search without a connection")
+
+
 def _reconnect(c: Commands, rest: str) -> None:
     if c.chat.session.admitted:
         c.screen.note("you are connected")
@@ -59,6 +72,13 @@ COMMANDS = (
         "show each message with its number, or no longer",
         _numbers,
         "numbers are what /reply, /edit, /delete, /react and /context take",
+    ),
+    Command(
+        "keep",
+        "[COUNT]",
+        "how many messages of each room to keep on this machine; alone, it says how it is",
+        _keep,
+        f"up to {MAX_HISTORY:,}; 0 keeps none from now on. What is kept is encrypted (docs/client-store.md)",
     ),
     Command("reconnect", "", "try to connect now", _reconnect),
 )

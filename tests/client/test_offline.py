@@ -112,6 +112,21 @@ class Offline(OfflineTestCase):
         self.assertEqual(len(self.console.texts), 100)
         self.assertEqual(self.local(), [str(number) for number in range(90, 100)])
 
+    def test_the_person_decides(self) -> None:
+        chat = self.world.chat
+        self.assertEqual(chat.kept_history, 50_000)
+        self.join()
+        chat.keep_history(0)
+        self.world.server.say(LOBBY, "secret")
+        self.world.settle()
+        self.assertEqual(self.local(), [])
+        chat.keep_history(5)
+        self.world.server.say(LOBBY, "hello")
+        self.world.settle()
+        self.assertEqual(self.local(), ["hello"])
+        self.restart()
+        self.assertEqual(self.world.chat.kept_history, 5)
+
     def test_keeping_nothing(self) -> None:
         self.world.chat.set_setting(HISTORY, "0")
         self.restart()

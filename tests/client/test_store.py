@@ -218,6 +218,17 @@ class TheFile(StoreTestCase):
         self.assertIn(FILE, str(error))
         self.assertEqual(self.store.outbox(HERE, 0), [])
 
+    def test_a_full_disk(self) -> None:
+        ((pages,),) = self.store._database.read("PRAGMA page_count")
+        self.store._database.read(f"PRAGMA max_page_count = {pages}")
+        large = Item(b"l" * 16, "+lobby", "text", b"x" * 60_000)
+        error = self.assertRaises(StoreFailed, self.store.keep, HERE, 0, [large], 5)
+        self.assertIn("full", str(error))
+        self.assertIn("Make room", str(error))
+        self.store._database.read("PRAGMA max_page_count = 1000000")
+        self.store.keep(HERE, 0, [large], 5)
+        self.assertEqual(self.reopen().outbox(HERE, 0), [large])
+
     def test_what_cannot_be_read_is_one_too(self) -> None:
         self.store.close()
         self.assertRaises(StoreFailed, self.store.pins, HERE)
