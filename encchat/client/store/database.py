@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -101,13 +101,23 @@ class Database:
             raise StoreFailed(path=str(self.path), reason=reason(error)) from None
 
     @contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of what is done in it is done, or nothing.
+    def _waiting_less(self) -> Iterator[None]:
+        (level,) = self.connection.execute("PRAGMA synchronous").fetchone()
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self.connection.execute(f"PRAGMA synchronous = {level}")
+
+    @contextmanager
+    def change(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of what is done in it is done, or nothing. ``durable`` is False for what may go
+        with the machine's power, though never with the process: nobody then waits for the disk.
 
         :raises StoreFailed: it cannot be written.
         """
         try:
-            with self.connection:
+            with self._waiting_less() if not durable else nullcontext(), self.connection:
                 yield self.connection
         except sqlite3.Error as error:
             raise StoreFailed(path=str(self.path), reason=reason(error)) from None
