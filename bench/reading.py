@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -76,6 +77,11 @@ def read(session: Session, data: bytes, told: Callable[[list[Event]], None]) -> 
     return time.process_time() - start
 
 
+def rss() -> int:
+    """The memory that the process holds now, in KiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
 def main() -> None:
     """Measure, print, and write JSON."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -83,7 +89,7 @@ def main() -> None:
     options.add_argument("--json", type=Path)
     given = options.parse_args()
     data, head = stream(given.entries)
-    results = {}
+    results: dict[str, dict[str, float]] = {}
 
     def note(what: str, seconds: float) -> None:
         results[what] = {"seconds": seconds, "a_second": given.entries / seconds}
@@ -109,11 +115,19 @@ def main() -> None:
             chat._keeping.proved("SHA256:x", accept_log=False)
             chat.happened(let_in(chat.session, head))
 
-            def tell(events: list[Event], chat: Chat = chat, clock: Clock = clock) -> None:
+            before, most = rss(), [0]
+
+            def tell(
+                events: list[Event], chat: Chat = chat, clock: Clock = clock, most: list[int] = most
+            ) -> None:
                 chat.happened(events)
                 clock.advance(0.05)
+                most[0] = max(most[0], rss())
 
-            note(f"... told, the last {kept:,} kept", read(chat.session, data, tell))
+            note(what := f"... told, the last {kept:,} kept", read(chat.session, data, tell))
+            grown = most[0] - before
+            results[what]["grown_kib"] = grown
+            print(f"{'':<40} memory grew by {grown:,} KiB at most")
             assert told.count == given.entries
             chat.stop()
             store.close()
