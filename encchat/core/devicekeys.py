@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec.structs import replace
 
 from encchat import messages as m
@@ -22,6 +24,7 @@ from encchat.core.refusals import (
     NoDevice,
     NoSuchName,
     NotYourCertificate,
+    NotYourDevice,
     NotYourKeys,
     NotYourList,
     RateLimited,
@@ -194,12 +197,26 @@ async def _enlist(
                 raise NotYourList(name=name.shown)
             book = book.followed(new, Enlisted(fingerprint_of(new.identity), claim.vouched, 0))
         if certificate is not None:
+            known = book.devices.get(device)
+            if known is not None and known.fingerprint != own and not _is_by_device(certificate):
+                raise NotYourDevice(device=device)
             book = book.enlisted(device, Enlisted(own, claim.vouched, len(certificate.raw)), name.shown)
         elif device not in book.devices:
             raise NoDevice()
         return book
 
     await _change(session.hub, name.key, change)
+
+
+def _is_by_device(certificate: Certificate) -> bool:
+    """Whether the device signed its certificate. Looked at only where another key of the name has the device:
+    that one's mail and keys must not go to whoever merely names it."""
+    signed = certificate.signed
+    try:
+        Ed25519PublicKey.from_public_bytes(certificate.device.ed).verify(signed.by_device, signed.device)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 async def _change(hub: Hub, name: str, change: Callable[[DeviceBook], DeviceBook]) -> None:

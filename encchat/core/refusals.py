@@ -232,6 +232,12 @@ class NotYourList(RefusedError):
     code = "bad-keys"
 
 
+class NotYourDevice(RefusedError):
+    """The device {device} is another machine's, and has not signed that it is yours."""
+
+    code = "bad-keys"
+
+
 class NotYourKeys(RefusedError):
     """The one-time keys or the fallback key are not of the device {device}."""
 

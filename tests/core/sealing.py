@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from encchat import messages as m
 from encchat.core.keeping import box_of
 from encchat.core.sealed.formats import (
@@ -43,7 +45,8 @@ class Gadget:
         self.name = name
         self.key = key if isinstance(key, str) and key else key_of(name)
         self.spki = key if isinstance(key, bytes) else self.key.encode()
-        self._ed = sha256(f"ed {name} {number}".encode()).digest()
+        self._secret = Ed25519PrivateKey.from_private_bytes(sha256(f"ed {name} {number}".encode()).digest())
+        self._ed = self._secret.public_key().public_bytes_raw()
         self._curve = sha256(f"curve {name} {number}".encode()).digest()
         self.device = Device(name, self.spki, self._ed, self._curve, 1)
         self.id = self.device.id
@@ -51,6 +54,11 @@ class Gadget:
 
     def certificate(self, chain: int = 0) -> bytes:
         return encode(SignedDevice(encode(self.device), bytes(64), _SIGNATURE, (bytes(4096),) * chain))
+
+    def proved(self) -> bytes:
+        """The certificate with the one signature that the server may look at: the device's own."""
+        data = encode(self.device)
+        return encode(SignedDevice(data, bytes(64), self._secret.sign(data)))
 
     def one_time(self, number: int, fallback: bool = False) -> bytes:
         key = sha256(f"{self.box} {number}".encode()).digest()

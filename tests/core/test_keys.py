@@ -221,6 +221,21 @@ class Publishing(Case):
         self.assertEqual(type(self.answer(alice, m.PublishKeys(5, devices=fresh))), m.Published)
         self.assertEqual(self.refused(alice, self.phone.publish(6)), "device-revoked")
 
+    def test_a_device_of_another_machine(self) -> None:
+        """A further key of the name gets the mail and the keys of another's device only if it has that
+        device: its public keys are known to everybody."""
+        alice = bound(self.world, self.laptop)
+        self.answer(alice, self.laptop.publish(2, 1))
+        second = self.world.peer(key_of("alice's other machine"))
+        second.ask(m.Hello((1,), "alice", link=self.answer(alice, m.Link(1)).code))
+        same = Gadget("alice", 1, key_of("alice's other machine"))
+        self.assertEqual(same.id, self.laptop.id)
+        self.assertEqual(self.refused(second, same.publish(3)), "bad-keys")
+        self.assertEqual(alice.session.device_id, self.laptop.id)
+        self.assertEqual(self.answer(alice, m.Devices(4, "alice")).certificates, (self.laptop.certificate(),))
+        self.assertEqual(type(self.answer(second, m.PublishKeys(5, same.proved()))), m.Published)
+        self.assertEqual(second.session.device_id, self.laptop.id)
+
     def test_cut_off_while_it_is_published(self) -> None:
         """Whatever the moment in which the server stops, publishing again completes it."""
         for step in range(14):
