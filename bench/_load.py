@@ -187,8 +187,14 @@ class Load:
     def connect(self) -> None:
         """Bring everybody into the room."""
         count = self.spec.members
+        # All at once, as InspIRCd lets newcomers in once a second.
         for number in range(count):
             self.members.append(self._connect(f"u{number}"))
+        for member in self.members:
+            self._wait_for(member, self.speech.welcomed)
+        for member in self.members:
+            self._say(member, self.speech.join())
+            self._wait_for(member, self.speech.joined)
         receivers = self.members[min(SENDERS, count // 2) :] if self.spec.speaks == "irc" else self.members
         step = max(1, len(receivers) // PROBES)
         self.probes = receivers[::step][:PROBES] or self.members[-1:]
@@ -221,8 +227,7 @@ class Load:
             except ssl.SSLWantReadError:
                 raw.sendall(outgoing.read())
                 self._more(member)
-        self._ask(member, self.speech.hello(name), self.speech.welcomed)
-        self._ask(member, self.speech.join(), self.speech.joined)
+        self._say(member, self.speech.hello(name))
         return member
 
     def _more(self, member: Member) -> None:
@@ -231,9 +236,11 @@ class Load:
             raise Failed("the server closed the connection")
         member.incoming.write(data)
 
-    def _ask(self, member: Member, request: bytes, answered: Callable[[bytes], bool]) -> None:
+    def _say(self, member: Member, request: bytes) -> None:
         member.tls.write(request)
         member.socket.sendall(member.outgoing.read())
+
+    def _wait_for(self, member: Member, answered: Callable[[bytes], bool]) -> None:
         found = b""
         while not answered(found):
             try:

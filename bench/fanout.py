@@ -26,7 +26,7 @@ from bench._servers import PEERS, CannotRun, Certificates, Encchat, Ngircd, Serv
 #: Deliveries a second, one after the other as fast as it goes being 0.
 SATURATED = 0
 #: Seconds that one case may take in all.
-PATIENCE = 180
+PATIENCE = 60
 
 
 @dataclass(frozen=True)
