@@ -1,5 +1,5 @@
 """Lets old entries go: those above a number in a room, and those that are older than some days; as the server
-or the room has it.
+or the room has it. Sealed rooms are left alone.
 
 It looks at every room when the service starts and once an hour, a page at a time, so that nobody who talks
 waits for it. Age is what the entries say of themselves, from the oldest on: it stops at the first one that
@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from encchat.core.interfaces import IRoomLog, ITurn
-from encchat.core.names import BadRoom, parse_room
+from encchat.core.names import BadRoom, is_open, parse_room
 from encchat.core.positions import position_from, read_from
 from encchat.errors import EncchatError, UsageError
 from encchat.wire import decode_entry
@@ -54,7 +54,10 @@ class Rules:
         return any((*self.days.values(), *self.entries.values(), self.server))
 
     def of(self, room: str) -> Keep:
-        """What stays of this room."""
+        """What stays of this room; of a sealed one everything, as its members find out who else is one only
+        by reading it from its first entry on."""
+        if not is_open(room):
+            return Keep()
         return Keep(self.days.get(room, self.server.days), self.entries.get(room, self.server.entries))
 
 
@@ -77,6 +80,11 @@ def _numbers(option: str, given: Sequence[str]) -> dict[str, int]:
                 room = parse_room(room)
             except BadRoom as error:
                 raise UsageError(reason=f"{option} {text}: {error}") from None
+            if not is_open(room):
+                raise UsageError(
+                    reason=f"{option} {text}: {room} is sealed, and its members have to read it from the "
+                    "first entry on; nothing leaves it"
+                )
         if not re.fullmatch(r"[0-9]{1,9}", number):
             raise UsageError(
                 reason=f"{option} {text}: write a whole number for the server, or ROOM=NUMBER for a room, "

@@ -88,6 +88,18 @@ class What(RetentionCase):
         self.begin(rules)
         self.assertEqual((self.kept(), self.kept("+ops")), ([1, 2], [2]))
 
+    def test_sealed_rooms_are_left_alone(self) -> None:
+        """Their members can follow who is in them only from the first entry on."""
+        for room in ("#den", "@alice&bob"):
+            self.fill(30, 20, 10, 0, room=room)
+        self.fill(30, 20, 10, 0)
+        self.begin(Keep(15, 1))
+        self.assertEqual(self.kept("#den"), [1, 2, 3, 4])
+        self.assertEqual(self.kept("@alice&bob"), [1, 2, 3, 4])
+        self.assertEqual(self.kept(), [4])
+        with self.assertRaisesRegex(UsageError, "#den=7.*sealed"):
+            parse_rules(["#den=7"], [])
+
     def test_more_than_a_page(self) -> None:
         self.fill(*[9] * (2 * PAGE + 1), 0)
         self.begin(Keep(days=7))
@@ -143,10 +155,10 @@ class Options(SynchronousTestCase):
     def test_written(self) -> None:
         self.assertFalse(parse_rules([], []))
         self.assertFalse(parse_rules(["0", "+a=0"], ["0"]))
-        rules = parse_rules(["30", "+ops=7", "#Den=1"], ["+ops=100"])
+        rules = parse_rules(["30", "+ops=7", "+Den=1"], ["+ops=100"])
         self.assertEqual(rules.of("+lobby"), Keep(30, 0))
         self.assertEqual(rules.of("+ops"), Keep(7, 100))
-        self.assertEqual(rules.of("#den"), Keep(1, 0))
+        self.assertEqual(rules.of("+den"), Keep(1, 0))
 
     def test_mistakes(self) -> None:
         for given in (["x"], ["-1"], ["1.5"], [""], ["+ops="], ["+ops=x"], ["9" * 10], ["\u0663"]):
