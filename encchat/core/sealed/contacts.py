@@ -109,8 +109,12 @@ class Contacts:
         devices = self.list_of(name)
         return devices is not None and device in devices.devices.revoked
 
+    def trust_of(self, name: str, device: str) -> str:
+        """How sure it is who wrote something with this device of ``name``, as ``events`` says it."""
+        return fx.REVOKED if self.is_revoked(name, device) else self.trust(name)
+
     def trust(self, name: str) -> str:
-        """How sure the identity of ``name`` is, as ``effects`` says it."""
+        """How sure the identity of ``name`` is, as ``events`` says it."""
         peer = self.peer(name)
         return fx.CHANGED if peer.offered else peer.trust
 

@@ -232,8 +232,8 @@ class Desk:
         if self._acknowledge:
             self._turn.do(fx.AckMail(self._acknowledge))
         self._keeper.flush()
-        actions = sorted(self._turn.actions, key=_is_entry)  # keys go before what they open
-        outcome = Outcome(tuple(actions), tuple(self._turn.events))
+        self._turn.actions.sort(key=_is_entry)  # keys go before what they open
+        outcome = Outcome(tuple(self._turn.actions), tuple(self._turn.events))
         self._turn.actions.clear()
         self._turn.events.clear()
         return outcome

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from encchat.core.sealed.events import (
     CHANGED,
     PINNED,
+    REVOKED,
     UNKNOWN,
     VERIFIED,
     VOUCHED,
@@ -44,6 +45,7 @@ from encchat.core.sealed.events import (
 __all__ = [
     "CHANGED",
     "PINNED",
+    "REVOKED",
     "UNKNOWN",
     "VERIFIED",
     "VOUCHED",

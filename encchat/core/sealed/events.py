@@ -12,6 +12,8 @@ from typing import TypeAlias
 #: How sure it is who somebody is: compared by the person, vouched for by the authority, or the one that was
 #: met first; ``changed`` while another identity claims the name; ``unknown`` before any was met.
 VERIFIED, VOUCHED, PINNED, CHANGED, UNKNOWN = "verified", "vouched", "pinned", "changed", "unknown"
+#: Of a message alone: its device was taken back by its owner. It may be from before that, or from a thief.
+REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,16 @@ class UnknownScheme(PeerError):
 
 def digest(tag: str, *parts: bytes) -> bytes:
     """SHA-256 over a tag and parts, each with its length before it, so that no two lists are alike."""
-    hasher = sha256()
-    for part in (tag.encode("ascii"), *parts):
+    hasher = sha256(_begun(tag))
+    for part in parts:
         hasher.update(len(part).to_bytes(8, "big"))
         hasher.update(part)
     return hasher.digest()
+
+
+@lru_cache(maxsize=64)
+def _begun(tag: str) -> bytes:
+    return len(tag).to_bytes(8, "big") + tag.encode("ascii")
 
 
 @lru_cache(maxsize=4096)

@@ -124,11 +124,13 @@ class Keeper:
         self._trim()
 
     def _seal(self, kind: str, id: str) -> Record:
-        if (kind, id) not in self._generations:
+        place = (kind, id)
+        known = self._generations.get(place)
+        if known is None:
             before = self._store.get(kind, id)
-            self._generations[kind, id] = before.generation if before is not None else 0
-        generation = self._generations[kind, id] + 1
-        value = self._known[kind, id]
+            known = before.generation if before is not None else 0
+        generation = known + 1
+        value = self._known[place]
         if value is None:
             return Record(kind, id, generation, None)
         nonce = self._entropy(_NONCE)

@@ -13,10 +13,17 @@ import msgspec
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.certificates import certify
 from encchat.core.sealed.contacts import Contacts, parse_certificate
-from encchat.core.sealed.formats import Certificate, identity_of
+from encchat.core.sealed.formats import Certificate, fingerprint_of, identity_of
 from encchat.core.sealed.identities import IdentityKey
 from encchat.core.sealed.keeper import Keeper, StateUnreadable
 from encchat.core.sealed.ratchets import PICKLE_KEY, Account
+
+
+class OtherIdentity(StateUnreadable):
+    """The keys of this device are those of the identity {other}, and yours is {mine} now. Sealed rooms need a
+    new device; with a backup it can read what was read before."""
+
+    code = "other-identity"
 
 
 class OwnState(msgspec.Struct):
@@ -67,6 +74,11 @@ class Own:
                 self.account = Account.from_pickle(state.pickle, PICKLE_KEY)
             except ValueError as error:
                 raise StateUnreadable(what="device", reason=str(error)) from None
+        if self.certificate.identity != identity_of(identity.spki) and not contacts.authority:
+            raise OtherIdentity(
+                mine=fingerprint_of(identity_of(identity.spki)),
+                other=fingerprint_of(self.certificate.identity),
+            )
         self._renew_certificate()
         contacts.pin_own(identity_of(identity.spki))
 

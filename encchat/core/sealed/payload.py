@@ -8,6 +8,7 @@ The salt inside keeps the commitment from telling short messages apart.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Annotated
 
 import msgspec
@@ -86,10 +87,10 @@ def pad(payload: Payload) -> bytes:
     :raises TooLong: no size is large enough.
     """
     packed = encode(payload)
-    size = next((size for size in BUCKETS if size >= len(packed) + 4), None)
-    if size is None:
+    place = bisect_left(BUCKETS, len(packed) + 4)
+    if place == len(BUCKETS):
         raise TooLong(size=len(payload.body), limit=MAX_SAID)
-    return (len(packed).to_bytes(4, "big") + packed).ljust(size, b"\x00")
+    return (len(packed).to_bytes(4, "big") + packed).ljust(BUCKETS[place], b"\x00")
 
 
 def unpad(plaintext: bytes) -> Payload:

@@ -64,6 +64,11 @@ class Publishing:
         self._asked_in: set[str] = set()
         self._told: bool | None = None
 
+    @property
+    def waiting(self) -> list[Certificate]:
+        """Machines of our own name that are in no list."""
+        return [self._waiting[id] for id in sorted(self._waiting)]
+
     def connected(self) -> None:
         """A new connection: it is to be bound to this device."""
         self.disconnected()

@@ -92,6 +92,7 @@ class Sending:
         self._entropy = entropy
         self._talks: dict[str, Talk] = {}
         self._queue = dict(keeper.scan("out", Outgoing))
+        self._ids = {outgoing.msgid: id for id, outgoing in self._queue.items()}
         self._next = int(max(self._queue, default="0")) + 1
         self._sent: set[str] = set()
         self._caught_up: set[str] = set()
@@ -105,11 +106,12 @@ class Sending:
         """
         if len(self._queue) >= MAX_OUTGOING:
             raise TooManyWaiting(count=len(self._queue))
-        if any(known.msgid == outgoing.msgid for known in self._queue.values()):
+        if outgoing.msgid in self._ids:
             return
         id = f"{self._next:016d}"
         self._next += 1
         self._queue[id] = outgoing
+        self._ids[outgoing.msgid] = id
         self._keeper.put("out", id, outgoing)
 
     def reset(self, connected: bool) -> None:
@@ -303,7 +305,7 @@ class Sending:
     # --------------------------------------------------------------------------------------- ending
 
     def _find(self, msgid: bytes) -> str | None:
-        return next((id for id, known in self._queue.items() if known.msgid == msgid), None)
+        return self._ids.get(msgid)
 
     def _give_up(self, id: str, code: str, reason: str) -> None:
         outgoing = self._queue[id]
@@ -311,6 +313,6 @@ class Sending:
         self._remove(id)
 
     def _remove(self, id: str) -> None:
-        del self._queue[id]
+        del self._ids[self._queue.pop(id).msgid]
         self._sent.discard(id)
         self._keeper.drop("out", id)

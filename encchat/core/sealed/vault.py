@@ -108,6 +108,10 @@ class Vault(Desk):
         """The devices of ``name`` that messages are encrypted for, as far as known."""
         return self.contacts.devices(name)
 
+    def waiting_devices(self) -> list[Certificate]:
+        """Machines of our own name that nobody has accepted yet, as far as the server has told."""
+        return self._publishing.waiting
+
     # ---------------------------------------------------------------------------------------- rooms
 
     def entry(self, entry: Entry, chain: bytes, now: int) -> Outcome:

@@ -119,6 +119,25 @@ class Devices(Trio):
         self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
         self.assertIn("two of the same version", self.alice.of(fx.KeysRejected)[-1].reason)
 
+    def test_stolen_device(self) -> None:
+        """What a device wrote that was taken back is marked so: nobody can tell whether it is from before."""
+        second = Person(self.server, "bob", identity_=self.bob.identity, seed=1)
+        self.room()
+        second.rooms.add("#tea")
+        sync(second)
+        second.say("#tea", "from bob")
+        sync(self.alice, second)
+        self.bob.do(self.bob.vault.ask_devices("bob", self.server.now))
+        self.bob.do(self.bob.vault.revoke_device(second.vault.device, self.server.now))
+        self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
+        second.say("#tea", "send money")
+        sync(self.alice, second)
+        self.assertEqual(
+            [(e.body, e.trust) for e in self.alice.of(fx.Opened)],
+            [(b"from bob", fx.PINNED), (b"send money", fx.REVOKED)],
+        )
+        self.assertEqual(self.alice.vault.again(self.server.logs["#tea"][1]).trust, fx.REVOKED)
+
     def test_list_not_in_chain(self) -> None:
         """The next version must name the hash of the one before."""
         self.room()

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.keeper import Keeper, MemoryStore, Record, StateUnreadable
 from encchat.core.sealed.mail import OlmState
-from encchat.core.sealed.own import OwnState
+from encchat.core.sealed.own import OtherIdentity, OwnState
 from encchat.core.sealed.payload import MAX_SAID, TooLong
 from encchat.core.sealed.roomkeys import KeyState
 from encchat.core.sealed.sending import MAX_OUTGOING, TooManyWaiting
@@ -272,6 +272,11 @@ class Unreadable(SynchronousTestCase):
         """The file of another key: the same."""
         with self.assertRaises(StateUnreadable):
             Vault(self.bob.store, bytes(32), "bob", identity("bob"), self.bob.random.randbytes, 0)
+
+    def test_other_identity(self) -> None:
+        """The file of another identity: without an authority it is another person's."""
+        with self.assertRaises(OtherIdentity):
+            Vault(self.bob.store, KEY, "bob", identity("another bob"), self.bob.random.randbytes, 0)
 
     def test_sessions(self) -> None:
         """Olm sessions: made anew."""
