@@ -10,7 +10,7 @@ ARGS ?=
 TESTS ?= tests
 # Tests that run at once; many of them wait for a process, so one after the other takes half as long again.
 JOBS ?= 2
-BENCH ?= $(filter-out bench/_%,$(wildcard bench/*.py))
+BENCH ?=
 # A Python 3.11 or later; when it is not given, one is looked for.
 PYTHON ?=
 export PYTHON
@@ -19,10 +19,10 @@ BIN = $(VENV)/bin
 CODE = encchat twisted tests docs bench
 
 .DEFAULT_GOAL = help
-.PHONY: help run chat certs test check cover docs screens see-it bench soak scan packages lock clean for-run for-dev for-lock for-scan
+.PHONY: help run chat certs test check cover docs screens see-it bench bench-peers soak scan packages lock clean for-run for-dev for-lock for-scan
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Given on the command line: NAME= DATA= CIPHER= ARGS= TESTS= JOBS= BENCH= PYTHON= VENV="
 
 run: for-run ## the service on this machine (DATA=, CIPHER=, ARGS='more options')
@@ -73,9 +73,12 @@ see-it: for-run ## run the demonstration of docs/see-it.md, and write what it sh
 screens: for-dev ## docs/screen.svg, the picture of the README, from a real conversation
 	@ENCCHAT_SCREENS=write $(BIN)/python -m twisted.trial --reporter=summary tests.process.test_screens.Picture
 
-bench: for-dev ## the benchmarks, or BENCH=bench/rsa.py
-	@set -e; for script in $(BENCH); do \
-		echo "== $$script"; $(BIN)/python -m "$$(echo "$${script%.py}" | tr / .)"; done
+bench: for-dev ## all benchmarks, or BENCH=fanout,rsa; docs/performance.md says how to read them
+	@$(BIN)/python -m bench $(if $(BENCH),--only '$(BENCH)') $(ARGS)
+
+bench-peers: for-dev ## the same beside InspIRCd and ngIRCd, which it installs
+	@sh bench/peers.sh
+	@$(BIN)/python -m bench --peers $(if $(BENCH),--only '$(BENCH)') $(ARGS)
 
 soak: for-dev ## the tests with ENCCHAT_SOAK=1, which makes the long ones long
 	@ENCCHAT_SOAK=1 $(BIN)/python -m tests.summary -j$(JOBS) $(TESTS)
