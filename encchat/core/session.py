@@ -305,7 +305,7 @@ class Session:
 
     def heed_backlog(self) -> None:
         """Stop reading from the peer while the append queue is past its bound."""
-        if self.hub.appends.full and not self._held:
+        if self.hub.appends.full and not (self._held or self.closed):
             self._hold()
             self.hub.appends.when_relieved(self._release_when_stored)
 

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.contents import CONTENTS, Content, Delete, Edit, File, Reaction, Reply, body_of
+from encchat.core import appends
 from encchat.core.interfaces import Unavailable
 from encchat.logs.memory import MemoryLog
 from encchat.wire import decode_entry
@@ -104,6 +105,20 @@ class Legitimate(Case):
         self.accepted(self.bob, say(10, Reply(2, "what was that?"), "+tea"))
         self.refused(self.alice, "no-such-entry", say(11, Edit(2, "y"), "+tea"), say(12, Delete(3), "+tea"))
         self.accepted(self.alice, say(13, Edit(4, "y"), "+tea"))
+
+    def test_gone_while_it_was_looked_up(self) -> None:
+        """A connection that has ended is told nothing any more, nor to wait; what was sent comes again."""
+        self.accepted(self.alice, text(1, "hello", "+tea"))
+        log = self.world.log
+        assert isinstance(log, GatedLog)
+        log.gates = []
+        self.bob.send(say(2, Edit(1, "hello?"), "+tea"))
+        self.bob.session.lost()
+        self.patch(appends, "QUEUE", 0)
+        gates, log.gates = log.gates, None
+        self.world.turn.open(gates.pop())
+        self.world.turn.end()
+        self.assertFalse(self.bob.held)
 
 
 class Refused(Case):
