@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from encchat.client.outbox import Item
-from encchat.client.store import FILE, Pin, Store, key, schema
+from encchat.client.store import FILE, Pin, Store, key, salvage, schema
 from encchat.client.store.key import Keyring, KeyringSilent, KeyUnusable, find_keyring, take_key
 from encchat.client.store.vault import NONCE, Unreadable, Vault
 from encchat.messages import Position
@@ -366,6 +366,17 @@ class Damage(KeyTestCase):
         (self.directory / f"{FILE}-wal").write_bytes(kept[f"{FILE}-wal"])
         self.reopen()
         self.assertIn(last, self.store.outbox(HERE, 0))
+
+    def test_every_table_is_saved_or_left_on_purpose(self) -> None:
+        database = self.store._database
+        tables = {
+            name
+            for (name,) in database.read("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            if not name.startswith("sqlite_")
+        }
+        self.assertEqual(tables, {*salvage._PLAIN, *salvage._SEALED, *salvage.LEFT})
+        for table, columns in (salvage._PLAIN | salvage._SEALED).items():
+            database.read(f"SELECT rowid, {columns} FROM {table}")
 
     def test_under_another_key_only_what_is_not_sealed(self) -> None:
         self.damage(self.leaf_of_the_outbox())

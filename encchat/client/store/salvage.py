@@ -30,7 +30,11 @@ _SEALED = {
     "positions": "tag, server, seq, chain",
     "ignored": "tag, sealed",
     "uploads": "msgid, lane, endpoint, sealed, created",
+    "said": "room, seq, sealed",
 }
+#: What begins anew: ratchets and keys of sealed rooms that may be older than those that were used last must
+#: not be used again.
+LEFT = frozenset({"meta", "records"})
 
 
 class Saved(NamedTuple):
