@@ -22,10 +22,11 @@ from encchat.client.outbox import Item
 from encchat.client.requests import ActMessage, QuestionMessage
 from encchat.client.session import Session
 from encchat.client.trust import Trust
-from encchat.core.names import BadName, parse_name
+from encchat.core.names import BadName, is_open, parse_name
 
 if TYPE_CHECKING:
     from encchat.client.link import Link
+    from encchat.client.sealed.rooms import SealedRooms
 
 #: Seconds that the server waits to hear how far was read: at most one Mark a room in that time.
 MARK_AFTER = 2.0
@@ -58,7 +59,10 @@ class Chat:
         self._keeping = Keeping(clock, keeper, self.warn)
         self.new_msgid = token
         self.milliseconds = milliseconds
-        self.session = Session(hello, self._keeping.recall)
+        self.session = Session(hello, self._recall)
+        self._sealed: SealedRooms | None = None
+        #: Whether sealed rooms that this person is in, or is let into, are joined without being asked for.
+        self.joins_by_itself = False
         #: The files that are on their way.
         self.files = Files(self, clock, keeper)
         self._console: Console | None = None
@@ -88,6 +92,10 @@ class Chat:
     def stop(self) -> None:
         """Store what waits to be stored."""
         self.files.stop()
+        if self._sealed is not None:
+            if self._keeper.lane is None:  # whoever sent it hears that it was not stored
+                self._sealed.withdraw()
+            self._sealed.close()
         self._keeping.flush()
         self._stop_mark_timer()
 
@@ -99,18 +107,43 @@ class Chat:
         return self.session.name
 
     @property
+    def sealed(self) -> SealedRooms:
+        """Sealed rooms, and the devices and identities behind them."""
+        if self._sealed is None:
+            from encchat.client.sealed.rooms import SealedRooms  # slow to import, and not always needed
+
+            self._sealed = SealedRooms(self, self._clock, self._keeper, _key(self.session.hello.name))
+        return self._sealed
+
+    @property
     def unacknowledged(self) -> int:
-        """How many messages for the rooms that we are in were typed and are not stored there yet."""
-        return sum(item.room in self.session.rooms for item in self.session.outbox)
+        """How many messages for the rooms that we are in were typed and are not stored there yet, and changes
+        of sealed rooms."""
+        rooms = self.session.rooms
+        open_ = sum(item.roster is None and item.room in rooms for item in self.session.outbox)
+        return open_ if self._sealed is None else open_ + self._sealed.unacknowledged
+
+    def waiting(self) -> list[Item]:
+        """What was typed and is not stored yet."""
+        items = [item for item in self.session.outbox if item.roster is None]
+        return items if self._sealed is None else items + self._sealed.waiting()
+
+    def max_body(self, room: str) -> int:
+        """The body of one message to a room at most, in bytes."""
+        return self.session.max_body if is_open(room) else self.sealed.max_body()
 
     def say(self, room: str, *texts: str, kind: str = "text", msgid: bytes | None = None) -> list[Item]:
         """Send each of ``texts`` as a message to a room; ``msgid`` is for one that is sent again.
 
         :raises StoreFailed: they cannot be kept, and were not sent.
+        :raises UsageError: the room is sealed, and there are none here, or too much waits.
         """
         items = [
             Item(msgid or self.new_msgid(), room, kind, text.encode("utf-8", "replace")) for text in texts
         ]
+        if not is_open(room):
+            self.sealed.say(items)
+            return items
         self._keeping.keep(items, self.milliseconds())
         for item in items:
             self.session.send(item)
@@ -196,6 +229,8 @@ class Chat:
     def local_history(self, room: str, before: int = 0, limit: int = 100) -> e.History:
         """The last ``limit`` (500 at most) of the entries before seq ``before`` (0: of all) that are kept
         here; also without a connection, and before the first one."""
+        if not is_open(room):
+            return self.sealed.history(room, before, limit)
         return self._keeping.history(room, before, limit)
 
     def local_search(self, room: str, words: str, before: int = 0, limit: int = 50) -> e.SearchFound:
@@ -204,7 +239,29 @@ class Chat:
 
         :raises RefusedError: there is no word to search for.
         """
+        if not is_open(room):
+            return self.sealed.search(room, words, before, limit)
         return self._keeping.search(room, words, before, limit)
+
+    def history(self, room: str, *, before: int = 0, after: int = 0, limit: int = 100) -> None:
+        """Ask for a page of a room, before a number or after one. ``History`` answers: of a sealed room at
+        once, with what was opened here."""
+        if is_open(room):
+            self.session.read(room, before=before, after=after, limit=limit)
+            self.flush()
+        else:
+            self.tell([self.sealed.history(room, before, limit, after=None if before else after or None)])
+
+    def search(self, room: str, words: str, before: int = 0, limit: int = 50) -> None:
+        """Search a room. ``SearchFound`` answers: of a sealed room at once, with what was opened here.
+
+        :raises RefusedError: there is no word to search for.
+        """
+        if is_open(room):
+            self.session.search(room, words, before, limit)
+            self.flush()
+        else:
+            self.tell([self.sealed.search(room, words, before, limit)])
 
     @property
     def kept_history(self) -> int:
@@ -219,8 +276,8 @@ class Chat:
         self._keeping.keep_history(entries)
 
     def local_rooms(self) -> list[str]:
-        """The rooms of which something is kept here, the liveliest first."""
-        return self._keeping.rooms()
+        """The rooms of which something is kept here, the liveliest first; sealed ones last."""
+        return self._keeping.rooms() + ([] if self._sealed is None else self._sealed.rooms())
 
     def unread(self, room: str) -> int:
         """How many entries this person has not read, of those that have come: on any device, as far as the
@@ -259,10 +316,18 @@ class Chat:
         # The key of a server for which a certificate authority vouches may change; its address names it.
         named = None if claim is None or claim.vouched else claim.fingerprint
         self._keeping.proved(named or f"vouched {self._keeper.endpoint}", accept_log=self._accept_log)
+        if self._sealed is not None:
+            self._sealed.met(self._keeping.server, anew=self._accept_log)
         self._accept_log = False
 
     def happened(self, events: Sequence[e.Event]) -> None:
         """What the server said, or became of the link."""
+        if self._sealed is not None:
+            events = self._sealed.process(events)
+        self.tell(events)
+
+    def tell(self, events: Sequence[e.Event]) -> None:
+        """Have the console show this."""
         events = [
             event if type(event) is e.NewEntry else self._noted(event)
             for event in events
@@ -271,6 +336,23 @@ class Chat:
         if self._console is not None and events:
             self._console.happened(events)
         self.look()
+
+    @property
+    def server(self) -> str:
+        """Whom this chat last met, as what it is kept under; empty: nobody yet."""
+        return self._keeping.server
+
+    @property
+    def log(self) -> bytes:
+        """The log of that server."""
+        return self._keeping.log
+
+    def shown(self, room: str) -> m.Position | None:
+        """How far an earlier run had shown a room."""
+        return self._keeping.recall(self._keeping.log, room)
+
+    def _recall(self, log: bytes, room: str) -> m.Position | None:
+        return self._keeping.recall(log, room) if is_open(room) else self.sealed.recall(room)
 
     def _noted(self, event: e.Event) -> e.Event:
         if isinstance(event, e.LinkCode):

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from encchat.client import events as e
 from encchat.client.outbox import Item
 from encchat.client.store import Place, Store, StoreFailed
+from encchat.core.names import is_open
 from encchat.messages import Position
 from encchat.wire import advance
 
@@ -110,11 +111,15 @@ class Keeping:
     def notice(self, event: e.Event) -> bool:
         """Keep what this event brings; whether it is an entry, and so nobody's answer."""
         if type(event) is e.NewEntry:
-            if event.frame and event.start.seq >= self._passing.get(event.entry.room, 0):
+            if (
+                event.seal is None
+                and event.frame
+                and event.start.seq >= self._passing.get(event.entry.room, 0)
+            ):
                 self._add(event.entry.room, event.start, event.frame)
             return True
         if isinstance(event, e.Acknowledged | e.NotSent):
-            if self._keeper.lane is not None:
+            if self._keeper.lane is not None and is_open(event.item.room):
                 self._forget.append(event.item.msgid)
                 self._soon()
         elif isinstance(event, e.JoinedRoom):

@@ -215,6 +215,10 @@ class Session:
             self._ping_id, self._pinged_at = self._new_id(), None
             self._out.append(m.Ping(self._ping_id))
 
+    def new_request(self) -> int:
+        """The id of a request that is made in another way."""
+        return self._new_id()
+
     def _new_id(self) -> int:
         return self._requests.new_id()
 

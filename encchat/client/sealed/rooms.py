@@ -1,0 +1,383 @@
+"""``Chat.sealed``: what a person does with sealed rooms, devices and identities.
+
+Whatever needs the server may be asked for without a connection: it is kept, and done when there is one. What
+becomes of it is told by events; see each method. Names are given as people write them.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from encchat.client import events as e
+from encchat.client.outbox import Item
+from encchat.client.sealed.bridge import Bridge, SealedUnavailable, refusing
+from encchat.client.sealed.fitting import target_of
+from encchat.core.names import BadRoom, conversation, is_conversation, is_open, other, parse_name, parse_room
+from encchat.core.sealed import effects as fx
+from encchat.core.sealed.backup import Contents
+from encchat.core.sealed.changes import Change
+from encchat.core.sealed.formats import Certificate, fingerprint_of
+from encchat.core.sealed.numbers import SafetyNumber
+from encchat.core.sealed.payload import BUCKETS, MAX_SAID
+from encchat.core.sealed.sas import NothingToCompare
+from encchat.core.sealed.vault import Vault
+
+#: What surrounds a message: inside of its plaintext, and outside of it.
+_INSIDE, _OUTSIDE = 512, 256
+
+
+class RoomSeal(Struct, frozen=True):
+    """How a room is protected: whether it is sealed; how sure it is who the others are (the least sure of
+    them counts: ``core.sealed.events``); how many entries wait for a key; whether the server was seen to show
+    different histories of it; and whose changed identity blocks sending."""
+
+    sealed: bool
+    trust: str = ""
+    waiting: int = 0
+    forked: bool = False
+    blocked: tuple[str, ...] = ()
+
+
+class Person(Struct, frozen=True):
+    """Somebody in a sealed room."""
+
+    name: str
+    admin: bool
+    trust: str
+
+
+class OwnDevice(Struct, frozen=True):
+    """A device of one's own name: since when it is (milliseconds), whether it is ``this`` one, and whether it
+    is ``listed`` or waits to be accepted."""
+
+    id: str
+    fingerprint: str
+    created: int
+    this: bool
+    listed: bool
+
+
+class SealedRooms(Bridge):
+    """Every method but those of the first part raises ``SealedUnavailable`` where there is no vault."""
+
+    # --------------------------------------------------------------------------- rooms and their names
+
+    def is_sealed(self, room: str) -> bool:
+        """Whether the server cannot read this room."""
+        return not is_open(room)
+
+    def title(self, room: str) -> str:
+        """What people call a room: ``@bob`` is the conversation with bob."""
+        if is_conversation(room):
+            try:
+                return "@" + other(room, self._user)
+            except BadRoom:
+                return room
+        return room
+
+    def room_named(self, text: str) -> str:
+        """The room that people call so.
+
+        :raises RefusedError: no room can be called so.
+        """
+        if text.startswith("@") and "&" not in text:
+            return conversation(self._user, text[1:])
+        return parse_room(text)
+
+    def seal_of(self, room: str) -> RoomSeal:
+        """How a room is protected."""
+        if is_open(room):
+            return RoomSeal(False)
+        vault = self._vault
+        if vault is None:
+            return RoomSeal(True, fx.UNKNOWN)
+        people = self.members(room)
+        blocked = tuple(person.name for person in people if person.trust == fx.CHANGED)
+        return RoomSeal(
+            True, vault.room_trust(room), len(vault.waiting(room)), vault.is_forked(room), blocked
+        )
+
+    def members(self, room: str) -> tuple[Person, ...]:
+        """Who is in a room, by its last roster; nobody before that was read."""
+        vault = self._vault
+        roster = None if vault is None or is_open(room) else vault.roster(room)
+        if vault is None or roster is None:
+            return ()
+        return tuple(
+            Person(name, name in roster.admins, fx.VERIFIED if name == self._user else vault.trust(name))
+            for name in sorted(roster.identities)
+        )
+
+    def rooms(self) -> list[str]:
+        """The sealed rooms that were read here, and that this person did not leave."""
+        if self._vault is None or self._memory is None:
+            return []
+        return [room for room in self._vault.rooms() if not self._memory.note(room).out]
+
+    def max_body(self) -> int:
+        """The body of one message at most, in bytes."""
+        limit = self._session.max_body - _OUTSIDE
+        largest = max((size for size in BUCKETS if size <= limit), default=BUCKETS[0])
+        return max(1, min(MAX_SAID, largest - _INSIDE))
+
+    # ------------------------------------------------------------------------------ changing who is in
+
+    def create(self, room: str, members: tuple[str, ...] | list[str] = ()) -> int:
+        """Make a sealed room, with others in it, and go in. Returns a request, as all of these methods do:
+        ``ActDone`` or ``RequestFailed`` tells how it ended."""
+        room = self.room_named(room)
+        change = Change(create=True, add=tuple(map(_key, members)))
+        return self._change(room, "create", change)
+
+    def invite(self, room: str, *names: str) -> int:
+        """Let people in. They read what is said from then on."""
+        return self._change(room, "invite", Change(add=tuple(map(_key, names))))
+
+    def remove(self, room: str, *names: str) -> int:
+        """Put people out."""
+        return self._change(room, "remove", Change(remove=tuple(map(_key, names))))
+
+    def promote(self, room: str, *names: str) -> int:
+        """Let people change who is in."""
+        return self._change(room, "promote", Change(promote=tuple(map(_key, names))))
+
+    def demote(self, room: str, *names: str) -> int:
+        """Let them change it no more."""
+        return self._change(room, "demote", Change(demote=tuple(map(_key, names))))
+
+    def renew(self, room: str, name: str) -> int:
+        """Take the identity that was accepted for a member in the place of the one that the room means."""
+        return self._change(room, "renew", Change(renew=(_key(name),)))
+
+    def leave(self, room: str) -> int:
+        """Leave a room for good. (One parts from a conversation, ``Session.part``, and is in it all the
+        same.)"""
+        return self._change(room, "leave", Change(leave=True))
+
+    def conversation(self, name: str) -> str:
+        """The sealed conversation with somebody, which is made or entered if need be: one may write to it at
+        once. If that cannot be, ``RequestFailed`` tells, and ``NotSent`` of what was written.
+
+        :raises RefusedError: nobody is called so, or it is oneself.
+        """
+        self._check()
+        room = conversation(self._user, name)
+        if room in self._session.rooms or room in self.entering:
+            return room
+        assert self._vault is not None, "checked"
+        if self._vault.roster(room) is not None:
+            self.entering.add(room)
+            self._session.join(room)
+            self._chat.flush()
+        else:
+            self._change(room, "converse", Change(create=True, add=(parse_name(name).key,)))
+        return room
+
+    def _change(self, room: str, act: str, change: Change) -> int:
+        self._check()
+        request, msgid = self._session.new_request(), self._chat.new_msgid()
+        self._acts[msgid] = request, act
+        if change.create:
+            self._making(room, msgid, request)
+        try:
+            self.perform(lambda vault, now: vault.change(room, msgid, change, now))
+        except BaseException:
+            self._acts.pop(msgid, None)
+            self.entering.discard(room)
+            raise
+        return request
+
+    # ------------------------------------------------------------------------------------------ saying
+
+    def say(self, items: list[Item]) -> None:
+        """Keep what was typed for sealed rooms, and send it as soon as it can be.
+
+        :raises UsageError: it is too long, or too much waits.
+        :raises StorageError: it cannot be kept, and is not sent.
+        """
+        for item in items:
+            self._check()
+            self._items[item.msgid] = item
+            target = target_of(item.kind, item.body)
+
+            def send(vault: Vault, now: int, item: Item = item, target: int = target) -> fx.Outcome:
+                return vault.send(item.room, item.msgid, item.kind, item.body, now, target=target)
+
+            try:
+                self.perform(send)
+            except BaseException:
+                self._items.pop(item.msgid, None)
+                raise
+            if self._vault is None:
+                raise SealedUnavailable(reason=self.why_not)
+
+    def waiting(self) -> list[Item]:
+        """What was said and is not stored yet."""
+        return list(self._items.values())
+
+    @property
+    def unacknowledged(self) -> int:
+        """How much was said or changed and is not stored yet, in rooms that we are in or about to enter."""
+        vault = self._vault
+        if vault is None:
+            return 0
+        rooms = self._session.rooms
+        return sum(x.room in rooms or x.room in self.entering for x in vault.outgoing())
+
+    def withdraw(self) -> None:
+        """Forget what is not stored yet: whoever said it hears that it was not sent."""
+        for msgid in list(self._items):
+            self._session.outbox.done(msgid)
+            self._answer(refusing(msgid, "withdrawn", ""))
+
+    # ----------------------------------------------------------------------------------- what was said
+
+    def history(self, room: str, before: int = 0, limit: int = 100, *, after: int | None = None) -> e.History:
+        """A page of what was opened here: before a number, or after one."""
+        memory = self._memory
+        if memory is None:
+            return e.History(0, room, (), False, local=True)
+        if after is not None:
+            return memory.page_after(room, after, limit)
+        return memory.page(room, before, limit)
+
+    def search(self, room: str, words: str, before: int = 0, limit: int = 50) -> e.SearchFound:
+        """Search what was opened here.
+
+        :raises RefusedError: there is no word to search for.
+        """
+        memory = self._memory
+        if memory is None:
+            return e.SearchFound(0, room, (), 0, False, local=True)
+        return memory.search(room, words, before, limit)
+
+    # ------------------------------------------------------------------------------------------ people
+
+    def meet(self, name: str) -> None:
+        """Ask for somebody's devices; ``SealedNews`` tells what is new of them."""
+        self.perform(lambda vault, now: vault.ask_devices(_key(name), now))
+
+    def accept_identity(self, name: str) -> None:
+        """Believe the identity that claims a name now.
+
+        :raises NobodyOffered: none does.
+        """
+        self.perform(lambda vault, now: vault.accept_identity(_key(name), now))
+
+    def safety_number(self, name: str) -> SafetyNumber:
+        """The digits to compare with somebody.
+
+        :raises NothingToCompare: nobody has met them here; ``meet`` them first.
+        """
+        return self._check().safety_number(_key(name))
+
+    def verify(self, number: SafetyNumber) -> None:
+        """A person compared this number and found it the same; ``SealedNews(Verified)`` follows.
+
+        :raises NothingToCompare: the identity has changed since.
+        """
+        self.perform(lambda vault, now: vault.verify(number, now))
+
+    def devices_of(self, name: str) -> list[Certificate]:
+        """The devices of somebody, as far as they are known here."""
+        return self._check().devices_of(_key(name))
+
+    def devices(self) -> tuple[OwnDevice, ...]:
+        """The devices of one's own name; those that wait to be accepted come last."""
+        vault = self._check()
+        known = vault.devices_of(self._user)
+        ids = {certificate.device.id for certificate in known}
+        waiting = [each for each in vault.waiting_devices() if each.device.id not in ids]
+        return tuple(
+            OwnDevice(
+                certificate.device.id,
+                fingerprint_of(certificate.identity),
+                certificate.device.created,
+                certificate.device.id == vault.device,
+                certificate.device.id in ids,
+            )
+            for certificate in (*known, *waiting)
+        )
+
+    def accept_device(self, device: str) -> None:
+        """Let a device of one's own name in, whose fingerprint a person compared.
+
+        :raises RefusedError: none such waits, or another device keeps the list.
+        """
+        self.perform(lambda vault, now: vault.accept_device(device, now))
+
+    def revoke_device(self, device: str) -> None:
+        """Take a device out of the list of one's own name, for ever.
+
+        :raises RefusedError: it is not in it, or another device keeps the list.
+        """
+        self.perform(lambda vault, now: vault.revoke_device(device, now))
+
+    def renew_device(self) -> None:
+        """Become a new device, after ``RolledBack``."""
+        self.perform(lambda vault, now: vault.renew(now))
+
+    # --------------------------------------------------------------------------------------- comparing
+
+    def start_sas(self, name: str, device: str = "") -> bytes:
+        """Ask somebody to compare emoji, at one of their devices (empty: the newest). Returns what the others
+        take; ``SealedNews`` tells how it goes on.
+
+        :raises NothingToCompare: there is no such device.
+        """
+        key = _key(name)
+        if not device:
+            known = self._check().devices_of(key)
+            if not known:
+                raise NothingToCompare(reason=f"{name} has no device here yet")
+            device = max(known, key=lambda certificate: certificate.device.created).device.id
+        started: list[bytes] = []
+
+        def start(vault: Vault, now: int) -> fx.Outcome:
+            transaction, outcome = vault.start_sas(key, device, now)
+            started.append(transaction)
+            return outcome
+
+        self.perform(start)
+        return started[0]
+
+    def accept_sas(self, transaction: bytes) -> None:
+        """Agree to compare emoji."""
+        self.perform(lambda vault, now: vault.accept_sas(transaction, now))
+
+    def confirm_sas(self, transaction: bytes) -> None:
+        """The emoji are the same."""
+        self.perform(lambda vault, now: vault.confirm_sas(transaction, now))
+
+    def cancel_sas(self, transaction: bytes) -> None:
+        """They differ, or it is not wanted."""
+        self.perform(lambda vault, now: vault.cancel_sas(transaction, now))
+
+    # ------------------------------------------------------------------------------------------ backup
+
+    def contents(self) -> Contents:
+        """What a backup holds; ``core.sealed.backup.seal`` makes the file of it, in a thread."""
+        return self._check().contents(self._chat.milliseconds())
+
+    def restore(self, contents: Contents) -> int:
+        """Take what a backup held; how many keys were taken.
+
+        :raises BackupUnreadable: it is of another name.
+        """
+        taken: list[int] = [0]
+
+        def restore(vault: Vault, now: int) -> fx.Outcome:
+            taken[0], outcome = vault.restore(contents, now)
+            return outcome
+
+        self.perform(restore)
+        return taken[0]
+
+    def _check(self) -> Vault:
+        if self._vault is None:
+            raise SealedUnavailable(reason=self.why_not)
+        return self._vault
+
+
+def _key(name: str) -> str:
+    return parse_name(name).key
