@@ -333,8 +333,9 @@ class Session:
     def push(self, frames: bytes) -> None:
         """Send frames at the end of the turn."""
         if frames and self.state is not State.CLOSED:
+            if not self._out:
+                self.hub.dirty(self)
             self._out.append(frames)
-            self.hub.dirty(self)
 
     def flush(self) -> None:
         """Write what was gathered."""
