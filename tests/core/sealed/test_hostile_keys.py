@@ -414,6 +414,17 @@ class Letters(Trio):
         self.assertLessEqual(asked, 3)
         self.assertLessEqual(len(self.bob.vault._letters), 1000)
 
+    def test_sessions_are_bounded(self) -> None:
+        """However often somebody begins anew, five sessions are kept, and the talk goes on."""
+        self.room()
+        for number in range(8):
+            self.alice.vault._mail.forget_all()
+            self.alice.restart()
+            self.alice.sync()
+            self.talk(f"again {number}")
+        self.assertEqual(len(self.bob.vault._mail._state(self.alice.vault.device).sessions), 5)
+        self.assertIn("again 7", self.bob.texts("#tea").values())
+
     def test_wedged(self) -> None:
         """A session that one side lost is replaced, once an hour at most."""
         self.room()

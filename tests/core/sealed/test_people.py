@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed import sas
+from encchat.core.sealed.contacts import NobodyOffered
 from encchat.core.sealed.formats import identity_of
 from encchat.core.sealed.identities import (
     BadSignature,
@@ -232,6 +233,56 @@ class Machines(SynchronousTestCase):
         """Only a device that asked can be accepted."""
         with self.assertRaises(NotOurDevice):
             self.bob.vault.accept_device("0" * 32, self.server.now)
+
+
+class Changed(SynchronousTestCase):
+    """Somebody lost a key and is somebody new."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.alice, self.bob = Person(self.server, "alice"), Person(self.server, "bob")
+        self.room = room_of(self.server, self.alice, self.bob)
+        self.bob.say(self.room, "hello")
+        sync(self.alice, self.bob)
+        del self.server.lists["alice"], self.server.certificates["alice"]
+        self.new = Person(self.server, "alice", identity_=identity("alice's new key"), seed=1)
+
+    def test_room_of_somebody_new(self) -> None:
+        """A room that the new alice makes counts once bob has accepted her; what is said there then is
+        read."""
+        self.new.change("#oak", create=True, add=("bob",))
+        for person in (self.new, self.bob):
+            person.rooms.add("#oak")
+        sync(self.new, self.bob)
+        self.assertIsNone(self.bob.vault.roster("#oak"))
+        self.assertEqual(self.bob.vault.trust("alice"), fx.CHANGED)
+        self.assertEqual(self.bob.of(fx.IdentityChanged)[-1].now, self.new.vault.fingerprint)
+        self.bob.do(self.bob.vault.accept_identity("alice", self.server.now))
+        self.assertIsNotNone(self.bob.vault.roster("#oak"))
+        self.new.say("#oak", "it is me")
+        sync(self.new, self.bob)
+        self.assertEqual(list(self.bob.texts("#oak").values()), ["it is me"])
+
+    def test_accepted_and_not_renewed(self) -> None:
+        """In the old room the new alice is nobody until an admin renews her place; the others go on."""
+        with self.assertRaises(NobodyOffered):
+            self.bob.vault.accept_identity("alice", self.server.now)
+        self.server.now += 3600 * 1000
+        self.bob.say(self.room, "who are you?")
+        self.bob.do(self.bob.vault.accept_identity("alice", self.server.now))
+        self.new.rooms.add(self.room)
+        sync(self.new, self.bob)
+        self.assertIn("who are you?", self.bob.texts(self.room).values())
+        self.assertEqual(self.new.texts(self.room), {})
+        self.assertEqual(self.bob.of(fx.Unreachable)[-1].names, ("alice",))
+
+    def test_old_one_again(self) -> None:
+        """The identity that was given up is not offered again by the room that still names it."""
+        self.server.now += 3600 * 1000
+        self.bob.say(self.room, "x")
+        self.bob.do(self.bob.vault.accept_identity("alice", self.server.now))
+        self.bob.say(self.room, "y")
+        self.assertNotEqual(self.bob.vault.trust("alice"), fx.CHANGED)
 
 
 class Identities(SynchronousTestCase):

@@ -81,6 +81,62 @@ class Talk(SynchronousTestCase):
         self.assertIn("goes on", bob.texts(room).values())
 
 
+class Refusals(SynchronousTestCase):
+    """What the server does not take."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.alice, self.bob = Person(self.server, "alice"), Person(self.server, "bob")
+        self.room = room_of(self.server, self.alice, self.bob)
+
+    def test_refused(self) -> None:
+        """A message that the server refuses is given up, with the reason."""
+        self.server.append = lambda person, action: "too-large"  # type: ignore[method-assign]  # for this test
+        msgid = self.alice.say(self.room, "x")
+        failed = self.alice.of(fx.SendFailed)
+        self.assertEqual([(e.msgid, e.code) for e in failed], [(msgid, "too-large")])
+        self.assertEqual(self.alice.vault.outgoing(), [])
+
+    def test_refused_for_nothing(self) -> None:
+        """A server that says that the roster changed and shows no other one: the message waits, is not lost,
+        and nothing is sealed again and again."""
+        self.server.append = lambda person, action: "roster-changed"  # type: ignore[method-assign]  # a lie
+        self.alice.say(self.room, "x")
+        sync(self.alice, self.bob)
+        self.assertEqual(
+            (len(self.alice.vault.outgoing()), self.alice.vault._rooms.place(self.room).n), (1, 1)
+        )
+
+    def test_refused_for_ever(self) -> None:
+        """If it shows another one each time, it is given up after a while."""
+        put = self.server.put
+
+        def append(person: Person, action: fx.Append | fx.Create) -> str:
+            put(self.room, "bob", self.bob.bound, "roster", bytes(16), b"nonsense")
+            return "roster-changed"
+
+        self.server.append = append  # type: ignore[method-assign]  # a lie
+        self.alice.say(self.room, "x")
+        for _ in range(20):
+            self.alice.sync()
+        self.assertEqual([e.code for e in self.alice.of(fx.SendFailed)], ["roster-changed"])
+
+    def test_changes_that_cannot_be(self) -> None:
+        """Changes that say nothing new, add who has no keys, or come from who may not."""
+        self.alice.change(self.room, add=("bob",))
+        self.alice.change(self.room, add=("nobody",))
+        self.alice.change(self.room, add=tuple(f"n{n}" for n in range(3)))
+        self.bob.change(self.room, remove=("alice",))
+        failed = [*self.alice.of(fx.SendFailed), *self.bob.of(fx.SendFailed)]
+        self.assertEqual([e.code for e in failed], ["cannot-change"] * 3 + ["roster-refused"])
+        self.assertIn("no keys", failed[1].reason)
+
+    def test_room_exists(self) -> None:
+        """A name that is taken."""
+        self.bob.change(self.room, create=True, add=("alice",))
+        self.assertEqual([e.code for e in self.bob.of(fx.SendFailed)], ["room-exists"])
+
+
 class Publication(SynchronousTestCase):
     """The device list, where several machines write it, or the server does not keep it."""
 
