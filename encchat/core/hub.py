@@ -22,6 +22,7 @@ from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn, Stored
 from encchat.core.keeper import Keeper
 from encchat.core.keeping import IStore
+from encchat.core.limits import Lines
 from encchat.core.names import LOBBY, Name, is_open, parse_name
 from encchat.core.pace import Pace
 from encchat.core.post import Post
@@ -33,6 +34,8 @@ from encchat.core.session import Session
 from encchat.errors import StorageError
 from encchat.messages import Invited, Limits, Profile, RoomInfo
 
+#: Lines of the service's log: a second, and at once.
+ARRIVAL_LINES, COMPLAINT_LINES = (20, 10_000), (5, 500)
 #: Rooms that a list shows at most.
 MAX_ROOM_LIST = 1000
 
@@ -73,6 +76,9 @@ class Hub:
         self.audit = audit
         self.keeper = None if blobs is None else Keeper(blobs, self.directory, turn, settings.files)
         self.door = Door(self)
+        #: Lines of the service's log about peers that came in, and about those that were refused or failed.
+        self.arrivals = Lines(*ARRIVAL_LINES, turn.now())
+        self.complaints = Lines(*COMPLAINT_LINES, turn.now())
         self._pace = Pace()
         self.post = Post(self)
         self.claims = ClaimRates()

@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 
+class Lines:
+    """Lets ``rate`` lines a second into the service's log, ``burst`` at once, and counts the others: so that
+    nobody fills the disk by being refused again and again."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._bucket = TokenBucket(rate, burst, now)
+        self._left_out = 0
+
+    def another(self, now: float) -> int | None:
+        """How many lines were left out since the last one; None if this one is to be left out too."""
+        if self._bucket.take(now):
+            self._left_out += 1
+            return None
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
 class TokenBucket:
     """``rate`` tokens a second, at most ``burst`` at once; a rate of 0 is no limit.
 

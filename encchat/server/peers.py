@@ -99,24 +99,36 @@ class Bridge:
     def admitted(self) -> None:
         """The peer is in (IOutlet)."""
         self.on_admitted()
+        left_out = self.hub.arrivals.another(self.hub.turn.now())
+        if left_out is None:
+            return
         self.log.info(
-            "{address} admitted as {name} over {cipher}, key {fingerprint}",
+            "{address} admitted as {name} over {cipher}, key {fingerprint}{more}",
             address=self.address,
             name=self.session.name.shown,
             cipher=self.identity.cipher,
             fingerprint=self.identity.fingerprint,
+            more=_more(left_out),
         )
 
     def note(self, error: EncchatError) -> None:
         """Log why the peer was refused or failed (IOutlet)."""
+        left_out = self.hub.complaints.another(self.hub.turn.now())
+        if left_out is None:
+            return
         self.log.warn(
-            "{address} {verb}: {error}",
+            "{address} {verb}: {error}{more}",
             address=self.address,
             verb="refused" if isinstance(error, RefusedError) else "closed",
             error=str(error),
             code=error.code,
             fingerprint=self.identity.fingerprint,
+            more=_more(left_out),
         )
+
+
+def _more(left_out: int) -> str:
+    return f" (and {left_out} like it were not logged)" if left_out else ""
 
 
 class NativeBridge(Bridge):

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat import messages as m
 from encchat.core import appends
 from encchat.core.admission import Policy
+from encchat.core.hub import COMPLAINT_LINES
 from encchat.core.identity import PeerIdentity
 from encchat.server import peers
 from encchat.server.caps import Caps, origin
@@ -159,6 +160,20 @@ class Native(SynchronousTestCase):
         (line,) = self.lines()
         self.assertIn("refused: The name", line)
         self.assertNotIn("\x1b", line)
+
+    def test_refused_again_and_again(self) -> None:
+        """Nobody fills the disk: some of it is only counted."""
+        turn = self.server.world.turn
+        rate, burst = COMPLAINT_LINES
+        for _ in range(burst + 70):
+            alice, _ = self.server.connect("alice")
+            self.server.feed(alice, m.Hello((1,), "a b"))
+            alice.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.lines()), burst)
+        turn.time += 1 / rate
+        alice, _ = self.server.connect("alice")
+        self.server.feed(alice, m.Hello((1,), "a b"))
+        self.assertIn("(and 70 like it were not logged)", self.lines()[-1])
 
     def test_lost(self) -> None:
         alice, _ = self.server.connect("alice")
