@@ -12,12 +12,11 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from encchat.cli.ca_shown import crl_of, days_left, index_as_json, print_crl, print_made, print_table
 from encchat.cli.params import passphrase_file_option, read_passphrase, to_hosts, to_user
 from encchat.core.names import Name
 from encchat.pki import authority, build, files
@@ -25,7 +24,7 @@ from encchat.pki.authority import REASONS, Change
 from encchat.pki.export import pkcs12
 from encchat.pki.health import look_at_certificate, look_at_crl, stamp
 from encchat.pki.hosts import Host
-from encchat.pki.index import Index, Record, State
+from encchat.pki.index import Index, State
 from encchat.pki.names import RESERVED_STEMS
 from encchat.pki.store import Store
 from encchat.text import clean_line
@@ -101,7 +100,7 @@ def server(
 
     store = Store(directory)
     _, made = _change(store, passphrase_file, change)
-    _print_made(store, made)
+    print_made(store, made)
     click.echo(f"The service needs ca.pem, {stem}.pem and {stem}.key, and crl.pem if there is one.")
 
 
@@ -120,7 +119,7 @@ def user(clock: Clock, name: Name, directory: Path, passphrase_file: Path | None
 
     store = Store(directory)
     _, made = _change(store, passphrase_file, change)
-    _print_made(store, made)
+    print_made(store, made)
 
 
 @ca.command()
@@ -139,7 +138,7 @@ def revoke(clock: Clock, what: str, directory: Path, reason: str, passphrase_fil
     index, made = _change(store, passphrase_file, change)
     for record in made.records:
         click.echo(f"Revoked {record.role} {record.name}, serial {record.serial}, {record.fingerprint}.")
-    _print_crl(store, index)
+    print_crl(store, index)
 
 
 @ca.command()
@@ -177,9 +176,9 @@ def renew(
 
     before = store.load().crl_number
     index, made = _change(store, passphrase_file, change)
-    _print_made(store, made)
+    print_made(store, made)
     if index.crl_number != before:
-        _print_crl(store, index)
+        print_crl(store, index)
 
 
 @ca.command()
@@ -192,7 +191,7 @@ def crl(clock: Clock, directory: Path, passphrase_file: Path | None) -> None:
     index, _ = _change(
         store, passphrase_file, lambda index, signer: authority.publish_crl(index, signer, clock())
     )
-    _print_crl(store, index)
+    print_crl(store, index)
 
 
 @ca.command()
@@ -241,18 +240,18 @@ def list_(clock: Clock, directory: Path, everything: bool, as_json: bool) -> Non
     """Show the certificates: whose, until when, and in which state."""
     index, now = Store(directory).load(), clock()
     if as_json:
-        click.echo(json.dumps(_as_json(index, now), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(index_as_json(index, now), ensure_ascii=False, indent=2))
         return
     rows: list[tuple[str, ...]] = [("NAME", "ROLE", "STATE", "DAYS", "FILE", "FINGERPRINT")]
     for record, state in index.states(now):
         if everything or state is not State.REPLACED:
-            left = str(_left(record.ends, now)) if state in {State.VALID, State.REPLACED} else "-"
+            left = str(days_left(record.ends, now)) if state in {State.VALID, State.REPLACED} else "-"
             rows.append((record.name, record.role, state, left, f"{record.stem}.pem", record.fingerprint))
-    _print_table(rows)
+    print_table(rows)
     click.echo()
     click.echo(look_at_certificate(index.authority.certificate, "The authority", now).text)
     if index.crl:
-        click.echo(look_at_crl(_crl_of(index), f"crl.pem, number {index.crl_number},", now).text)
+        click.echo(look_at_crl(crl_of(index), f"crl.pem, number {index.crl_number},", now).text)
     else:
         click.echo("There is no crl.pem: nobody was revoked.")
 
@@ -299,65 +298,3 @@ def _ask(what: str, *, confirm: bool = False) -> bytes:
 
 def _is_file_name(stem: str) -> bool:
     return stem == clean_line(stem) != "" and not set(stem) & set("/\\%") and not stem.startswith((".", "-"))
-
-
-# ----------------------------------------------------------------------------------- what is printed
-
-
-def _print_made(store: Store, change: Change) -> None:
-    for record in change.records:
-        wrote = str(store.certificate_path(record.stem))
-        wrote += (
-            f" and {store.key_path(record.stem)}" if record.serial in change.keys else " for the same key"
-        )
-        click.echo(f"{record.name}: wrote {wrote}, good until {stamp(record.ends)}, {record.fingerprint}.")
-
-
-def _print_crl(store: Store, index: Index) -> None:
-    ends = _crl_of(index).next_update_utc
-    assert ends is not None  # every list of ours has an end
-    click.echo(f"Wrote {store.crl_path}, number {index.crl_number}: the next is needed by {stamp(ends)}.")
-    click.echo("The service refuses what is on it as soon as it has the file: copy it there.")
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
-
-
-def _crl_of(index: Index) -> x509.CertificateRevocationList:
-    return x509.load_pem_x509_crl(index.crl.encode("ascii"))
-
-
-def _as_json(index: Index, now: datetime) -> dict[str, Any]:
-    crl = _crl_of(index).next_update_utc if index.crl else None
-    return {
-        "authority": _record_as_json(index.authority, now),
-        "crl": crl and {"number": index.crl_number, "ends": crl.isoformat(), "days_left": _left(crl, now)},
-        "certificates": [
-            {**_record_as_json(record, now), "state": str(state)} for record, state in index.states(now)
-        ],
-    }
-
-
-def _record_as_json(record: Record, now: datetime) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "role": str(record.role),
-        "hosts": list(record.hosts),
-        "file": f"{record.stem}.pem",
-        "fingerprint": record.fingerprint,
-        "serial": record.serial,
-        "begins": record.begins.isoformat(),
-        "ends": record.ends.isoformat(),
-        "days_left": _left(record.ends, now),
-        "revoked": record.revoked and record.revoked.isoformat(),
-        "reason": record.reason or None,
-    }
-
-
-def _left(ends: datetime, now: datetime) -> int:
-    """Whole days that are left, never below 0."""
-    return max(0, (ends - now).days)
