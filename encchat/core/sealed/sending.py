@@ -160,6 +160,12 @@ class Sending:
             self._turn.tell(fx.SendDone(self._queue[id].room, msgid, seq))
             self._remove(id)
 
+    def arrived(self, msgid: bytes, seq: int, body: bytes, *, opened: bool) -> None:
+        """The log has an entry of ours with this msgid; whether it is one, its bytes or its opening tell."""
+        id = self._ids.get(msgid)
+        if id is not None and (opened or self._queue[id].sealed == body):
+            self.appended(msgid, seq)
+
     def refused(self, msgid: bytes, code: str, reason: str) -> None:
         """The server will not take it: sealed anew if that is only because of a newer roster."""
         id = self._find(msgid)

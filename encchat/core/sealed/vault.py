@@ -128,9 +128,11 @@ class Vault(Desk):
         """
         self._begin(now)
         for entry, chain in entries:
+            told = len(self._turn.events)
             self._reading.read(entry, chain)
             if key_of(entry.sender) == self.user:
-                self._sending.appended(entry.msgid, entry.seq)
+                opened = any(isinstance(event, fx.Opened) for event in self._turn.events[told:])
+                self._sending.arrived(entry.msgid, entry.seq, entry.body, opened=opened)
         return self._end()
 
     def again(self, entry: Entry) -> fx.Opened | fx.Failed:

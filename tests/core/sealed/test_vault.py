@@ -131,6 +131,25 @@ class Refusals(SynchronousTestCase):
         self.assertEqual([e.code for e in failed], ["cannot-change"] * 3 + ["roster-refused"])
         self.assertIn("no keys", failed[1].reason)
 
+    def test_somebody_elses_bytes(self) -> None:
+        """An entry under the msgid of a message of ours that holds something else does not count as sent."""
+        self.server.append = lambda person, action: "roster-changed"  # type: ignore[method-assign]  # a lie
+        msgid = self.alice.say(self.room, "x")
+        self.server.put(self.room, "alice", self.alice.vault.device, "sealed", msgid, b"nothing")
+        sync(self.alice)
+        self.assertEqual(len(self.alice.vault.outgoing()), 1)
+        self.assertEqual([e.msgid for e in self.alice.of(fx.SendDone) if e.msgid == msgid], [])
+
+    def test_acknowledgement_lost(self) -> None:
+        """A message whose acknowledgement was lost is known to be in the log once it is read there."""
+        appended = self.alice.vault.appended
+        self.patch(self.alice.vault, "appended", lambda *_: fx.Outcome())
+        msgid = self.alice.say(self.room, "x")
+        self.assertEqual(len(self.alice.vault.outgoing()), 1)
+        sync(self.alice, self.bob)
+        self.assertEqual(self.alice.of(fx.SendDone)[-1].msgid, msgid)
+        self.assertEqual(appended(msgid, 2, self.server.now), fx.Outcome())
+
     def test_room_exists(self) -> None:
         """A name that is taken."""
         self.bob.change(self.room, create=True, add=("alice",))
