@@ -204,6 +204,11 @@ class Chat:
         if self._link is not None:
             self._link.wake()
 
+    def redial(self) -> None:
+        """Give up this connection for another one."""
+        if self._link is not None:
+            self._link.redial()
+
     @property
     def ignored(self) -> frozenset[str]:
         """The keys of the names that are not to be shown."""

@@ -145,6 +145,11 @@ class Link:
         if self._pause is not None:
             self._pause.cancel()
 
+    def redial(self) -> None:
+        """Give up this connection, if there is one; ``run`` makes another."""
+        if self._connection is not None:
+            self._connection.abort()
+
     def hold(self) -> None:
         """Let the server wait: whoever reads has enough."""
         if self._connection is not None:

@@ -134,12 +134,17 @@ class Bridge:
         vault = Vault(records, key, user, sealing.identity, os.urandom, now, sealing.vouches)
         self._telling = Telling(memory, vault.trust, self._topic)
         self._vault = vault
+        self._introduce(vault)
         for waiting in vault.outgoing():
             if waiting.change is None:
                 item = Item(waiting.msgid, waiting.room, waiting.kind, waiting.body)
                 self._items[item.msgid] = item
             elif waiting.change.create:
                 self._making(waiting.room, waiting.msgid, 0)
+
+    def _introduce(self, vault: Vault) -> None:
+        """The server is to put this device's id into what it stores: members find the key by it."""
+        self._session.hello = replace(self._session.hello, device=vault.device)
 
     def close(self) -> None:
         """Let go of everything; what is on its way goes on in the next run."""
@@ -187,6 +192,7 @@ class Bridge:
     def perform(self, do: Callable[[Vault, int], fx.Outcome]) -> None:
         """As ``call``, for a person: what is shown goes to the console, what is asked to the server."""
         events = self.call(do)
+        self._relay.settle()
         self._chat.flush()
         if events:
             self._chat.tell(events)
@@ -241,7 +247,7 @@ class Bridge:
         found: list[e.Event] = []
         for waiting in self._vault.outgoing() if self._vault is not None else ():
             if waiting.room == room and waiting.change is None:
-                self._session.outbox.done(waiting.msgid)
+                self._relay.withdraw(waiting.msgid)
                 found += self._answer(refusing(waiting.msgid, code, reason))
         return found
 
@@ -276,6 +282,7 @@ class Bridge:
             out += self._event(event)
         out += self._mail(letters)
         out += self._entries(entries)
+        self._relay.settle()
         return out
 
     def _mail(self, letters: list[tuple[int, str, str, bytes]]) -> list[e.Event]:

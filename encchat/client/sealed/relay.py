@@ -34,12 +34,21 @@ class Relay:
         self._open: dict[int, tuple[fx.Action, Callable[[int], RelayMessage]]] = {}
         self._rosters: dict[str, list[fx.Append]] = {}
         self._timers: set[IDelayedCall] = set()
+        #: Messages that wait until the keys to them are on the server.
+        self._held: list[Item] = []
 
     def do(self, actions: Iterable[fx.Action]) -> None:
         """Ask the server, in order. Without a connection nothing is asked."""
         for action in actions:
             if self._session.admitted:
                 self._do(action)
+
+    def settle(self) -> None:
+        """Everything that came was dealt with: send what waits for no keys any more."""
+        if self._held and not any(isinstance(x, fx.Claim | fx.Post) for x, _ in self._open.values()):
+            held, self._held = self._held, []
+            for item in held:
+                self._session.send(item)
 
     def _do(self, action: fx.Action) -> None:
         match action:
@@ -58,7 +67,7 @@ class Relay:
             case fx.Create(room, msgid, body):
                 self._ask(action, lambda id: m.Create(id, room, msgid, body))
             case fx.Append(room, msgid, "sealed", body, roster):
-                self._session.send(Item(msgid, room, "sealed", body, roster))
+                self._held.append(Item(msgid, room, "sealed", body, roster))
             case fx.Append(room):
                 self._rosters.setdefault(room, []).append(action)
                 self.settled(room)
@@ -69,6 +78,11 @@ class Relay:
 
     def _ask(self, action: fx.Action, build: Callable[[int], RelayMessage]) -> None:
         self._open[self._session.relay(build)] = action, build
+
+    def withdraw(self, msgid: bytes) -> None:
+        """Do not send this message any more."""
+        self._held = [item for item in self._held if item.msgid != msgid]
+        self._session.outbox.done(msgid)
 
     def settled(self, room: str) -> None:
         """Send the rosters of a room, unless it is about to be joined."""
@@ -112,6 +126,7 @@ class Relay:
         """The connection is gone."""
         self._open.clear()
         self._rosters.clear()
+        self._held.clear()
         timers, self._timers = self._timers, set()
         for timer in timers:
             if timer.active():

@@ -227,7 +227,7 @@ class SealedRooms(Bridge):
     def withdraw(self) -> None:
         """Forget what is not stored yet: whoever said it hears that it was not sent."""
         for msgid in list(self._items):
-            self._session.outbox.done(msgid)
+            self._relay.withdraw(msgid)
             self._answer(refusing(msgid, "withdrawn", ""))
 
     # ----------------------------------------------------------------------------------- what was said
@@ -316,6 +316,8 @@ class SealedRooms(Bridge):
     def renew_device(self) -> None:
         """Become a new device, after ``RolledBack``."""
         self.perform(lambda vault, now: vault.renew(now))
+        self._introduce(self._check())
+        self._chat.redial()
 
     # --------------------------------------------------------------------------------------- comparing
 
