@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.threads import deferToThreadPool
 
@@ -23,6 +23,7 @@ from encchat.client.session import VERSIONS
 from encchat.client.store import Store
 from encchat.client.store.key import Keyring, find_keyring
 from encchat.client.trust import Trust
+from encchat.errors import EncchatError
 from encchat.messages import Hello
 
 if TYPE_CHECKING:
@@ -76,8 +77,19 @@ class Opening:
             accept_log=accept_log,
         )
 
-    def link(self, reactor: Any, cipher: IClientCipher, trust: Trust, chat: Chat, patience: Patience) -> Link:
-        """The link for a chat. It is to be run."""
+    def link(
+        self,
+        reactor: Any,
+        cipher: IClientCipher,
+        trust: Trust,
+        chat: Chat,
+        patience: Patience,
+        *,
+        sealed: bool = True,
+    ) -> Link:
+        """The link for a chat, to be run. ``sealed`` is False where there is no need for sealed rooms."""
+        if sealed:
+            bring_keys(chat, cipher)
         from twisted.internet.endpoints import HostnameEndpoint  # takes long, as it brings TLS along
 
         host = self.address.host
@@ -93,6 +105,21 @@ class Opening:
             random.random,
             Network(),
         )
+
+
+def bring_keys(chat: Chat, cipher: IClientCipher) -> None:
+    """Let sealed rooms rest on the identity of a cipher that has its keys, if it can sign with it."""
+    from encchat.ciphers.interfaces import ISealing
+    from encchat.client.sealed.bridge import Sealing  # slow to import, and not always needed
+
+    if not ISealing.providedBy(cipher):
+        chat.sealed.ready(None, "this cipher has no identity that could sign keys.")
+        return
+    sealing = cast("ISealing", cipher)
+    try:
+        chat.sealed.ready(Sealing(sealing.signer(), sealing.voucher()))
+    except EncchatError as error:
+        chat.sealed.ready(None, str(error))
 
 
 async def prepare(reactor: Any, cipher: Any) -> None:

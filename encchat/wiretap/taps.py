@@ -8,18 +8,22 @@ else (producers, closing, addresses) passes as if they were not there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocolFactory
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from encchat.ciphers.explaining import IExplained
-from encchat.ciphers.interfaces import IClientCipher, ISecureTransport, IServerCipher, Trust
+from encchat.ciphers.interfaces import IClientCipher, ISealing, ISecureTransport, IServerCipher, Trust
 from encchat.core.identity import PeerIdentity
 from encchat.wiretap.watch import Recorder, Watch
+
+if TYPE_CHECKING:
+    from encchat.core.sealed.contacts import Vouches
+    from encchat.core.sealed.identities import IdentityKey
 
 
 class Wiretap(Recorder):
@@ -95,6 +99,19 @@ class TappedServer(_Tapped):
 @implementer(IClientCipher)
 class TappedClient(_Tapped):
     """A client's cipher whose connections are watched."""
+
+    def __init__(self, tap: Wiretap, cipher: Any) -> None:
+        super().__init__(tap, cipher)
+        if ISealing.providedBy(cipher):
+            alsoProvides(self, ISealing)
+
+    def signer(self) -> IdentityKey:
+        """As ISealing."""
+        return cast("IdentityKey", self._cipher.signer())
+
+    def voucher(self) -> Vouches | None:
+        """As ISealing."""
+        return cast("Vouches | None", self._cipher.voucher())
 
     def wrap(self, factory: IProtocolFactory, host: str, trust: Trust) -> IProtocolFactory:
         """As IClientCipher."""

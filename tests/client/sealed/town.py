@@ -1,7 +1,7 @@
 """People with whole clients (store, session, chat, link) and the real hub, in memory and under one clock.
 
-What a hostile server does is said by ``Person.bend``: it sees each message that the server sends to this person,
-and gives what is sent instead.
+What a hostile server does is said by ``Person.bend``: it sees each message that the server sends to this
+person, and gives what is sent instead.
 """
 
 from __future__ import annotations
