@@ -30,7 +30,7 @@ from encchat.client.show import count
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
 from encchat.core.links import digest
-from encchat.core.names import Name
+from encchat.core.names import Name, is_open
 from encchat.core.refusals import BadLink
 from encchat.errors import UsageError
 from encchat.library.opening import Opening, milliseconds
@@ -163,6 +163,8 @@ class Program:
         self.wire: ClientWire | None = None
         self.cipher: IClientCipher | None = None
         self.span = span_of(options) if options.extract else None
+        #: Sealed rooms are not needed where one thing is done in an open one.
+        self.sealed = not ((self.errand or options.extract) and is_open(self.room))
 
     async def run(self, reactor: Any) -> int:
         """The conversation, with whatever is needed for it opened before and let go of after it."""
@@ -208,6 +210,8 @@ class Program:
 
             cipher = client_cipher(self.options.cipher, self.directory, self.name.shown)
             cipher.prepare()
+            if self.sealed:
+                import_module("encchat.client.sealed.rooms")
             return cipher
 
         cipher = await deferToThreadPool(reactor, reactor.getThreadPool(), make)
@@ -253,7 +257,7 @@ class Program:
             if self.full_screen:
                 await console.painted
             cipher = await self._ready_cipher(reactor)
-            link = opening.link(reactor, cipher, trust, chat, patience)
+            link = opening.link(reactor, cipher, trust, chat, patience, sealed=self.sealed)
             links.append(link)
             chat.attach(link)
             await link.run()
