@@ -20,13 +20,13 @@ from encchat.cli.client import PROGRAM, Options
 from encchat.cli.running import Runner, open_standard_handles, status
 from encchat.client.address import parse_address
 from encchat.client.chat import Chat
-from encchat.client.commands import room_named
 from encchat.client.ending import race
 from encchat.client.events import Acknowledged, FileGiven, FileSaved
 from encchat.client.lines import Reader, Writer
 from encchat.client.link import GOODBYE, Link, Patience
 from encchat.client.profile import choose_name, open_profile
 from encchat.client.show import count
+from encchat.client.titles import meant
 from encchat.client.trust import Trust, UnknownServer
 from encchat.core.identity import is_fingerprint
 from encchat.core.links import digest
@@ -150,8 +150,8 @@ class Program:
         self.address = parse_address(options.address)
         #: What does one thing and ends: --send, --send-file, --get.
         self.errand = options.send or options.send_file or options.get
-        self.room = room_named(self.errand[0] if self.errand else options.room)
         self.name = choose_name(options.name, os.environ)
+        self.room = meant(self.errand[0] if self.errand else options.room, self.name.shown)
         self.link = link_code(options.link, self.name) if options.link is not None else ""
         self.status = status(PROGRAM)
         on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)

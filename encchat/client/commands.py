@@ -10,28 +10,28 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import NoReturn
 
-from encchat.client import administering, filing, helping, moderating, reading, roaming, settling, talking
+from encchat.client import (
+    administering,
+    filing,
+    helping,
+    moderating,
+    reading,
+    roaming,
+    sealing,
+    settling,
+    talking,
+    trusting,
+)
 from encchat.client.chat import Chat
 from encchat.client.command import Command, NoRoom, NotThere, Offline, Screen, UnknownCommand, WrongUse
-from encchat.client.events import Event, History, JoinedRoom, SearchFound
+from encchat.client.events import Event, History, JoinedRoom, SealedNews, SearchFound
 from encchat.client.requests import ActMessage
-from encchat.core.names import parse_name, parse_room
+from encchat.client.titles import meant, title
+from encchat.core.names import is_open, parse_name
 from encchat.errors import RefusedError, UsageError
-from encchat.text import clean_line
 
 #: Entries that /history shows when it is not told how many.
 HISTORY = 20
-
-
-def room_named(text: str) -> str:
-    """The room that a person means: ``lobby`` is ``+lobby``.
-
-    :raises UsageError: no room can be called so.
-    """
-    try:
-        return parse_room(text if text[:1] in ("+", "#", "@") else f"+{text}")
-    except RefusedError as error:
-        raise UsageError(reason=str(error)) from None
 
 
 class Commands:
@@ -45,6 +45,9 @@ class Commands:
         self._oldest: dict[str, int] = {}
         #: What each room was last searched for, and how far back that went.
         self._searched: dict[str, tuple[str, int]] = {}
+        #: Sealed rooms that are being made or entered, and are to be shown then.
+        self.going: set[str] = set()
+        self.trusting = trusting.Trusting()
 
     @property
     def table(self) -> Mapping[str, Command]:
@@ -71,7 +74,9 @@ class Commands:
         """Carry out a line that begins with a slash."""
         word, _, rest = line[1:].partition(" ")
         command = self.find(word)
-        command.run(self, rest.strip())
+        room = self.screen.room
+        sealed = None if room is None or is_open(room) else sealing.IN_SEALED.get(command.name)
+        (sealed or command.run)(self, rest.strip())
 
     def find(self, word: str) -> Command:
         """The command of that name.
@@ -88,7 +93,9 @@ class Commands:
 
     def notice(self, event: Event) -> None:
         """Keep track of what was shown."""
-        if isinstance(event, JoinedRoom):
+        if isinstance(event, SealedNews):
+            self.trusting.notice(self, event)
+        elif isinstance(event, JoinedRoom):
             if event.first:
                 self._oldest[event.room] = event.start.seq + 1
         elif isinstance(event, SearchFound) and event.room in self._searched:
@@ -107,7 +114,13 @@ class Commands:
 
     def room(self, text: str) -> str:
         """The room that is named; the current one if none is."""
-        return room_named(text) if text else self.current_room()
+        return meant(text, self.chat.name) if text else self.current_room()
+
+    def wants(self, room: str) -> bool:
+        """Whether a room that was entered by itself is one that the person waits for."""
+        wanted = room in self.going
+        self.going.discard(room)
+        return wanted
 
     def online(self) -> None:
         """Only with a connection."""
@@ -145,9 +158,8 @@ class Commands:
         if not words:
             self.teach("search")
         self._searched[room] = words, before
-        if self.chat.session.admitted:
-            self.chat.session.search(room, words, before)
-            self.chat.flush()
+        if self.chat.session.admitted or not is_open(room):
+            self.chat.search(room, words, before)
         else:
             self._tell_kept(self.chat.local_search(room, words, before))
 
@@ -156,10 +168,9 @@ class Commands:
         kept."""
         before = self._oldest.get(room, 0)
         if before == 1:
-            self.screen.note(f"{clean_line(room)} has nothing older")
-        elif self.chat.session.admitted:
-            self.chat.session.read(room, before=before or 2**62, limit=count)
-            self.chat.flush()
+            self.screen.note(f"{title(room, self.chat.name)} has nothing older")
+        elif self.chat.session.admitted or not is_open(room):
+            self.chat.history(room, before=before or 2**62, limit=count)
         else:
             self._tell_kept(self.chat.local_history(room, before, count))
 
@@ -173,13 +184,13 @@ class Commands:
 
 #: The commands of each group, in the order in which they are told.
 GROUPS: Mapping[str, tuple[Command, ...]] = {
-    "talk": talking.COMMANDS,
+    "talk": (*talking.COMMANDS, sealing.MSG),
     "files": filing.COMMANDS,
-    "rooms": roaming.ROOMS,
+    "rooms": (*roaming.ROOMS, *sealing.ROOMS),
     "what was said": reading.COMMANDS,
-    "people": roaming.PEOPLE,
+    "people": (*roaming.PEOPLE, *trusting.VERIFY),
     "moderation": moderating.COMMANDS,
-    "you and your devices": moderating.DEVICES,
+    "you and your devices": (*moderating.DEVICES, *trusting.DEVICES),
     "the server": administering.COMMANDS,
     "this client": (*settling.COMMANDS, helping.HELP, helping.QUIT),
 }

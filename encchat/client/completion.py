@@ -51,6 +51,8 @@ def candidates(before: str, known: Known) -> list[str]:
         return _matching(word, rooms)
     bare = word.removeprefix("@") if word[:1] == "@" else word
     names = [f"{name}: " if first else f"{name} " for name in known.names]
+    if command == "go" and word[:1] == "@":
+        return _matching(word, rooms)
     return _matching(bare, names) if bare else []
 
 

@@ -22,8 +22,10 @@ from encchat.client.lines import pieces
 from encchat.client.memory import SAID
 from encchat.client.notify import call
 from encchat.client.outbox import Item
+from encchat.client.sealnews import news_lines
 from encchat.client.show import answer_lines, count, day_words, moment, now, status_line
 from encchat.client.shown import Shown
+from encchat.client.titles import titled
 from encchat.errors import EncchatError, RefusedError
 from encchat.messages import Entry, Position
 from encchat.text import clean, clean_line
@@ -50,6 +52,7 @@ class PersonConsole(Shown):
     def __init__(self, clock: IReactorTime, chat: Chat, room: str, history: int | None) -> None:
         super().__init__(chat, room)
         self.clock = clock
+        chat.joins_by_itself = True
         self.first_room = room
         self.history = history
         self.commands = Commands(chat, self, self.say)
@@ -140,7 +143,7 @@ class PersonConsole(Shown):
         """Send what the user said."""
         parts = [text]
         if kind in ("text", "me"):
-            cut = pieces(text.encode("utf-8", "replace"), self.chat.session.max_body)
+            cut = pieces(text.encode("utf-8", "replace"), self.chat.max_body(room))
             parts = [part.decode("utf-8", "replace") for part in cut]
         items = self.chat.say(room, *parts, kind=kind)
         if self.echoes and kind in SAID:
@@ -153,7 +156,7 @@ class PersonConsole(Shown):
         """Show a room that we are in, and again what was not read there."""
         super().go(room)
         unread = self.tabs.read(room)
-        self.note(f"now in {clean_line(room)}" + (f", {unread} unread" if unread else ""))
+        self.note(f"now in {self.title(room)}" + (f", {unread} unread" if unread else ""))
         self.show(
             [
                 line
@@ -169,7 +172,7 @@ class PersonConsole(Shown):
 
     def warn(self, text: str) -> None:
         """Tell what went wrong."""
-        self.show([[("warning", f"!! {clean_line(text, 2000)}")]])
+        self.show([_warning(clean_line(text, 2000))])
 
     def quit(self, reason: str) -> None:
         """The user wants to leave."""
@@ -217,12 +220,16 @@ class PersonConsole(Shown):
             case e.ReadElsewhere(room, seq):
                 reached = self.chat.reached([room])
                 self.tabs.read_elsewhere(room, seq, reached[room].seq if reached else seq)
+            case e.SealedNews(news):
+                return [
+                    _warning(text) if loud else _note(text) for loud, text in news_lines(news, self.chat.name)
+                ]
             case e.Acknowledged(item):
                 return self._sent(item)
             case e.NotSent(item):
                 self._queued.discard(item.msgid)
                 self._echoed.discard(item.msgid)
-        words = status_line(event)
+        words = status_line(titled(event, self.chat.name))
         return [] if words is None else [_note(words)]
 
     def _begin_apart(self) -> list[Line]:
@@ -245,11 +252,11 @@ class PersonConsole(Shown):
         return lines
 
     def _joined(self, event: e.JoinedRoom) -> list[Line]:
-        if event.first:
+        if event.first and (not event.by_itself or self.commands.wants(event.room)):
             self.room = event.room
         missed = event.head.seq - event.start.seq
         self._hidden_up_to[event.room] = event.head.seq - MISSED
-        lines = [_note(status_line(event) or "")]
+        lines = [_note(status_line(titled(event, self.chat.name)) or "")]
         if missed > MISSED:
             lines.append(_note(f"the last {MISSED} of them follow; /history shows older ones"))
         return lines
@@ -277,14 +284,18 @@ class PersonConsole(Shown):
         if event.own and entry.msgid in self._echoed:
             self._echoed.discard(entry.msgid)
             return []
-        return [*self._day_line(entry.time), *self.entries.lines(entry)]
+        late = event.seal is not None and event.seal.late
+        lines = self.entries.lines(entry, numbered=late)
+        if event.seal is not None and event.seal.vouched_by:
+            lines[-1].append(("note", f"  (by a key from {clean_line(event.seal.vouched_by, 40)})"))
+        return [*self._day_line(entry.time), *lines]
 
     def _call(self, entry: Entry, for_me: bool) -> None:
         when = self.preferences["bell"]
         if when == "off" or entry.sender == self.chat.name or not (for_me or when == "all"):
             return
         if for_me or entry.kind in SAID:
-            self.signal(call(self.preferences["call"], entry.sender, entry.room))
+            self.signal(call(self.preferences["call"], entry.sender, self.title(entry.room)))
 
     def _day_line(self, time: int) -> list[Line]:
         """A line for the day of what follows, where it is another one than before; today needs none at
@@ -302,7 +313,7 @@ class PersonConsole(Shown):
             self.chat.read({self.room: reached[self.room]})
 
     def _history_lines(self, room: str, entries: Sequence[Entry], more: bool) -> list[Line]:
-        name = clean_line(room)
+        name = self.title(room)
         if not entries:
             return [_note(f"{name} has nothing older")]
         shown = [line for entry in entries for line in self.entries.lines(entry, numbered=True)]
@@ -315,7 +326,7 @@ class PersonConsole(Shown):
             first, *others = self.entries.lines(entry, numbered=True)
             lines += [[("note", moment(entry.time, "%Y-%m-%d") + " "), *first], *others]
         number = len(found.entries)
-        words = f"{number} found in {clean_line(found.room)}" if number else "nothing found"
+        words = f"{number} found in {self.title(found.room)}" if number else "nothing found"
         further = f", back to #{found.reached}: /search looks further back" if found.more else ""
         around = "; /context NUMBER shows what was said around one" if number else ""
         return [*lines, _note(words + further + around)]
@@ -323,3 +334,7 @@ class PersonConsole(Shown):
 
 def _note(text: str) -> Line:
     return [("note", f"-- {text}")]
+
+
+def _warning(text: str) -> Line:
+    return [("warning", f"!! {text}")]

@@ -13,6 +13,7 @@ from encchat.client.colours import Line, name_style
 from encchat.client.memory import SAID, Memory
 from encchat.client.notify import mentions
 from encchat.client.show import body_lines, moment
+from encchat.client.titles import title, titled
 from encchat.contents import CONTENTS, Content, File, NoContent, Reply, parse
 from encchat.core.names import BadName, parse_name
 from encchat.core.plain import TALK, happening_line, shown_name, size_words
@@ -44,7 +45,7 @@ class EntryLines:
         if self.numbers or numbered:
             start.append(("time", f"#{entry.seq} "))
         if entry.room != self._shown():
-            start.append(("room", f"[{clean_line(entry.room)}] "))
+            start.append(("room", f"[{title(entry.room, self._me())}] "))
         content = content_of(entry)
         if entry.kind in TALK:
             first, *others = body_lines(entry)
@@ -54,7 +55,8 @@ class EntryLines:
             first, others = f"[file #{entry.seq}: {file_words(content)}; /save {entry.seq} fetches it]", []
         else:
             target = self._memory.entry(entry.room, getattr(content, "target", 0))
-            return [[*start, ("note", f"-- {happening_line(entry, target)}")]]
+            shown = titled(entry, self._me())
+            return [[*start, ("note", f"-- {happening_line(shown, target)}")]]
         who = (self._style(entry, "\n".join([first, *others])), shown_name(entry.sender))
         if entry.kind == "me":
             start += [("", "* "), who, ("", f" {first}")]
@@ -69,7 +71,7 @@ class EntryLines:
         first, *others = clean(text).split("\n")
         name = shown_name(self._me())
         words = f"* {name} {first}" if kind == "me" else f"{name}: {first}"
-        where = f"[{clean_line(room)}] " if room != self._shown() else ""
+        where = f"[{title(room, self._me())}] " if room != self._shown() else ""
         lines: list[Line] = [[("waiting", f"{moment(time, '%H:%M')} {where}{words}")]]
         lines += [[("waiting", f"      | {line}")] for line in others]
         lines[-1].append(("waiting", "  (queued)"))

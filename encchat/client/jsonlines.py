@@ -204,11 +204,20 @@ def _other(event: e.Event) -> bytes | None:
         case e.FileFailed(code=code, text=text):
             code, text = clean_line(code), clean_line(text)
             return line("file-failed", **_transfer(event), up=event.up, code=code, text=text)
+        case e.SealedNews(news):
+            from encchat.client.sealedjson import of_news  # it uses what is here
+
+            return of_news(news)
         case e.ServerCloses(reason):
             return line("link", state="closing", text=clean_line(reason))
         case e.LinkLost(reason, wait):
             return line("link", state="lost", text=clean_line(reason), seconds=round(wait, 3))
     return None
+
+
+def with_title(told: bytes, title: str) -> bytes:
+    """A line about a conversation, with what people call it."""
+    return told[:-2] + b',"title":' + json.dumps(title).encode("ascii") + b"}\n"
 
 
 def _entries(entries: Sequence[Entry], seals: Sequence[e.Seal]) -> list[Value]:

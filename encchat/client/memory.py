@@ -31,7 +31,8 @@ class Memory:
     def remember(self, entry: Entry, *, old: bool = False) -> None:
         """An entry is shown; ``old``: it comes from further back, after newer ones."""
         entries = self._rooms.setdefault(entry.room, OrderedDict())
-        if entry.seq in entries:
+        known = entries.get(entry.seq)
+        if known is not None and known.kind != "waiting":
             return
         if len(entry.body) > MAX_BODY:
             entry = replace(entry, body=entry.body[:MAX_BODY])

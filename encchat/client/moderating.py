@@ -211,7 +211,6 @@ COMMANDS = (
 )
 DEVICES = (
     Command("link", "", "a code with which another device of yours takes part as you", link),
-    Command("devices", "", "the keys of your devices", devices),
     Command("unlink", "FINGERPRINT", "take a device's key from your name", unlink),
     Command("nick", "", "how to have another name", nick),
 )

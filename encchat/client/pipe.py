@@ -20,9 +20,13 @@ from encchat.client.commands import Commands
 from encchat.client.ending import race
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
 from encchat.client.progress import Progress
+from encchat.client.sealnews import news_lines
 from encchat.client.show import answer_lines, status_line, talk_lines
 from encchat.client.shown import Shown
+from encchat.client.titles import titled
+from encchat.core.names import is_conversation
 from encchat.core.plain import TALK, happening_line
+from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError, RefusedError, StorageError, UsageError
 from encchat.messages import Position
 from encchat.text import clean, clean_line
@@ -45,6 +49,12 @@ class NotStored(StorageError):
 
 class CannotJoin(RefusedError):
     """You cannot be in {room}: {reason}"""
+
+
+class Withheld(RefusedError):
+    """{reason}"""
+
+    code = "withheld"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +137,7 @@ class Pipe(Shown):
     # ---------------------------------------------------------------------------------------- input
 
     async def _read_input(self) -> None:
-        limit = MAX_JSON if self._manner.json else self._chat.session.max_body
+        limit = MAX_JSON if self._manner.json else self._chat.max_body(self._manner.room)
         cutter = LineCutter(limit)
         while not self._quit:
             data = await self._reader.read()
@@ -186,7 +196,7 @@ class Pipe(Shown):
         if room not in self._chat.session.rooms:
             raise UsageError(reason=f"You are not in {room}; join it with a command first.")
         text = given.text or ""
-        limit = self._chat.session.max_body
+        limit = self._chat.max_body(room)
         parts = [part.decode("utf-8") for part in pieces(text.encode("utf-8"), limit)]
         msgid = jsonlines.msgid_of(given)
         if msgid is not None and len(parts) > 1:
@@ -196,7 +206,7 @@ class Pipe(Shown):
                 self._refs[item.msgid] = given.ref
 
     def _say_command(self, room: str, kind: str, text: str) -> None:
-        limit = self._chat.session.max_body
+        limit = self._chat.max_body(room)
         parts = [part.decode("utf-8") for part in pieces(text.encode("utf-8"), limit)]
         self._chat.say(room, *parts, kind=kind)
 
@@ -226,7 +236,9 @@ class Pipe(Shown):
             if self._manner.json:
                 shown = jsonlines.of_event(event, self._ref(event))
                 if shown is not None:
-                    lines.append(shown)
+                    room = _room_of(event)
+                    conversing = is_conversation(room)
+                    lines.append(jsonlines.with_title(shown, self.title(room)) if conversing else shown)
             else:
                 lines += self._plain(event)
         if self._progress is not None:
@@ -271,7 +283,9 @@ class Pipe(Shown):
             return [_encoded(happening_line(event.entry))]
         match event:
             case e.NewEntry():
-                self._status(happening_line(event.entry))
+                self._status(happening_line(titled(event.entry, self._chat.name)))
+            case e.SealedNews(news):
+                self._each([text for _, text in news_lines(news, self._chat.name)])
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
                 self._each(answer_lines(event))
             case e.Admitted():
@@ -280,7 +294,7 @@ class Pipe(Shown):
                     self._greeted = True
                     self._each(clean(event.motd).splitlines())
             case _:
-                words = status_line(event)
+                words = status_line(titled(event, self._chat.name))
                 if words is not None:
                     self._status(words)
         return []
@@ -305,6 +319,8 @@ class Pipe(Shown):
                 self._caught_up = True
             case e.JoinedRoom() if event.room == self._manner.room:
                 self._caught_up = event.start.seq >= event.head.seq
+            case e.SealedNews(news):
+                self._judge_news(news)
             case e.Acknowledged():
                 self._stalled = None
             case e.Delayed():
@@ -313,6 +329,13 @@ class Pipe(Shown):
                     self._stalled = now
                 elif now - self._stalled >= PATIENCE:
                     self._give_up(NotStored(seconds=PATIENCE, reason=event.text))
+
+    def _judge_news(self, news: fx.Event) -> None:
+        """Nobody is here to decide, unless something goes on listening."""
+        stays = self._manner.follow or self._manner.json
+        if isinstance(news, fx.SendBlocked | fx.RolledBack) and news.room == self._manner.room and not stays:
+            words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))
+            self._give_up(Withheld(reason=words))
 
     def _give_up(self, error: EncchatError) -> None:
         if not self._fatal.called:
@@ -329,6 +352,11 @@ class Pipe(Shown):
                 self._fatal.callback(None)
         elif not self._writer.full:
             self._chat.release()
+
+
+def _room_of(event: e.Event) -> str:
+    about = getattr(event, "entry", None) or getattr(event, "item", None) or getattr(event, "news", event)
+    return str(getattr(about, "room", ""))
 
 
 def _encoded(line: str) -> bytes:

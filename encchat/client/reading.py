@@ -12,6 +12,7 @@ from encchat.client.command import Command
 from encchat.client.show import count, moment
 from encchat.client.talking import number_of
 from encchat.core.export import FORMATS
+from encchat.core.names import is_open
 from encchat.errors import UsageError
 from encchat.messages import Entry
 from encchat.text import clean_line
@@ -54,9 +55,10 @@ def _context(c: Commands, rest: str) -> None:
     number = number_of(rest)
     if number is None:
         c.teach("context")
-    c.online()
-    c.chat.session.read(c.current_room(), before=number + CONTEXT + 1, limit=2 * CONTEXT + 1)
-    c.chat.flush()
+    room = c.current_room()
+    if is_open(room):
+        c.online()
+    c.chat.history(room, before=number + CONTEXT + 1, limit=2 * CONTEXT + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from encchat.client import moderating
 from encchat.client.command import Command
-from encchat.client.status import seal
+from encchat.client.sealnews import room_words
+from encchat.client.titles import title
 from encchat.core.names import parse_name
 from encchat.errors import UsageError
 from encchat.text import clean_line
@@ -48,7 +49,8 @@ def _go(c: Commands, rest: str) -> None:
             unread = tabs.unread.get(room, 0)
             here = " (here)" if room == c.screen.room else ""
             more = f", {unread} unread" if unread else ""
-            c.screen.note(f"{number}: {clean_line(room)}, {seal(room)}{more}{here}")
+            name = title(room, c.chat.name)
+            c.screen.note(f"{number}: {name}, {room_words(c.chat, room)}{more}{here}")
         if not tabs.numbers:
             c.current_room()
         return
@@ -57,7 +59,7 @@ def _go(c: Commands, rest: str) -> None:
     )
     room = room_of_number or c.room(rest)
     if room not in tabs:
-        near = [known for known in tabs.numbers if known[1:].startswith(room[1:])]
+        near = [known for known in tabs.numbers if title(known, c.chat.name)[1:].startswith(room[1:])]
         if len(near) != 1:
             raise NotIn(room=room)
         room = near[0]
@@ -77,7 +79,8 @@ def _topic(c: Commands, rest: str) -> None:
         return
     copy = c.chat.session.rooms.get(room)
     topic = clean_line(copy.topic, 1000) if copy is not None else ""
-    c.screen.note(f"the topic of {clean_line(room)} is: {topic}" if topic else "there is no topic")
+    where = title(room, c.chat.name)
+    c.screen.note(f"the topic of {where} is: {topic}" if topic else "there is no topic")
 
 
 def _who(c: Commands, rest: str) -> None:
@@ -109,7 +112,7 @@ def _ignore(c: Commands, rest: str) -> None:
 ROOMS = (
     Command(
         "join",
-        "+ROOM",
+        "+ROOM|#ROOM",
         "join a room, or show one that you are in",
         _join,
         "as in /join +ops; a room that nobody has made is made by you, and is yours",

@@ -53,7 +53,7 @@ class Sending:
     async def _send(self) -> None:
         room = self._chat.session.rooms[self._room]
         await self._chat.when(lambda: room.entered)
-        parts = pieces(self._text.encode("utf-8", "replace"), self._chat.session.max_body)
+        parts = pieces(self._text.encode("utf-8", "replace"), self._chat.max_body(self._room))
         self._chat.say(self._room, *(part.decode("utf-8") for part in parts))
         await self._chat.when(lambda: not self._chat.unacknowledged)
 

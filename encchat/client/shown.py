@@ -8,6 +8,7 @@ from encchat.client.entrylines import EntryLines
 from encchat.client.memory import Memory
 from encchat.client.preferences import Preferences
 from encchat.client.tabs import Tabs
+from encchat.client.titles import title
 
 
 class Shown:
@@ -39,6 +40,10 @@ class Shown:
     def go(self, room: str) -> None:
         """Show and write to a room that we are in."""
         self.room = room
+
+    def title(self, room: str) -> str:
+        """A room as people call it, cleaned."""
+        return title(room, self.chat.name)
 
     def prefill(self, text: str) -> bool:
         """Put a text into the line that is typed; whether that can be done here."""

@@ -14,13 +14,16 @@ from encchat.text import clean_line
 
 #: Milliseconds above which the latency is not told exactly.
 SLOW = 9_999
+#: Words of a seal that no window is too narrow for.
+ALARMS = ("KEY CHANGED", "FORKED")
 #: A file that comes, and one that goes.
 _ARROWS = "↓↑"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the line tells. ``unread`` has (number, room, count, mentioned)."""
+    """What the line tells. ``room`` is as people call it, ``seal`` how it is protected; ``unread`` has (number,
+    room, count, mentioned)."""
 
     room: str | None
     members: int | None
@@ -31,11 +34,7 @@ class Status:
     unread: Sequence[tuple[int, str, int, bool]] = ()
     #: Files on their way: name, whether it goes to the server, percent.
     files: Sequence[tuple[str, bool, int]] = ()
-
-
-def seal(room: str) -> str:
-    """Who can read a room: ``sealed`` end to end, or ``open`` to the server too. Its name says which."""
-    return "sealed" if room[:1] in ("#", "@") else "open"
+    seal: str = "open"
 
 
 def shown_room(room: str) -> str:
@@ -46,7 +45,8 @@ def shown_room(room: str) -> str:
 def status_text(status: Status, columns: int) -> str:
     """The line for a window of so many columns."""
     first = [shown_room(status.room) if status.room else "no room"]
-    sealed = [seal(status.room)] if status.room else []
+    sealed = [status.seal] if status.room else []
+    alarm = [status.seal] if any(word in status.seal for word in ALARMS) else []
     members = [] if status.members is None else [f"{status.members} here"]
     link = ["connected" if status.connected else "not connected"]
     timed = [_latency(status.latency)] if status.connected and status.latency is not None else link
@@ -59,8 +59,8 @@ def status_text(status: Status, columns: int) -> str:
     wordings = (
         [*first, *sealed, *members, *address, *timed, *queued, *files, *unread],
         [*first, *sealed, *members, *timed, *queued, *files, *unread],
-        [*first, *members, *vital, *queued, *brief, *unread],
-        *([*first, *vital, *queued, *unread[:some]] for some in range(len(unread), -1, -1)),
+        [*first, *alarm, *members, *vital, *queued, *brief, *unread],
+        *([*first, *alarm, *vital, *queued, *unread[:some]] for some in range(len(unread), -1, -1)),
     )
     lines = (" " + " · ".join(parts) for parts in wordings)
     return next((line for line in lines if columns_of(line) < columns), _cut(" " + first[0], columns))

@@ -32,11 +32,6 @@ class TooMuch(UsageError):
     """That is too long for one message. Say it in two."""
 
 
-class NoPrivateTalk(UsageError):
-    """There is no private talk in open rooms, which the server can read. For a room of your own: /join +NAME,
-    then /access private and /invite {name}"""
-
-
 def number_of(word: str) -> int | None:
     """The number that ``41`` or ``#41`` means."""
     digits = word.removeprefix("#")
@@ -49,7 +44,7 @@ def send(c: Commands, kind: str, content: Content) -> None:
     :raises TooMuch: it is too long.
     """
     body = body_of(content)
-    if len(body) > c.chat.session.max_body:
+    if len(body) > c.chat.max_body(c.current_room()):
         raise TooMuch()
     c.talk(body.decode(), kind)
 
@@ -149,13 +144,6 @@ def _put(c: Commands, command: str, rest: str, *, undo: bool) -> None:
     send(c, "reaction", Reaction(_last_of_others(c, room) if number is None else number, words[0], undo))
 
 
-def _msg(c: Commands, rest: str) -> None:
-    word, _, text = rest.partition(" ")
-    if not text.strip():
-        c.teach("msg")
-    raise NoPrivateTalk(name=c.name(word))
-
-
 COMMANDS = (
     Command(
         "me",
@@ -193,5 +181,4 @@ COMMANDS = (
         "as in /react +1 or /react 👍 #41; without a number it is for the last one who spoke",
     ),
     Command("unreact", "SIGN [NUMBER]", "take your sign back", _unreact, "as in /unreact +1 #41"),
-    Command("msg", "NAME TEXT", "say something to one person only", _msg, "as in /msg bob hello"),
 )

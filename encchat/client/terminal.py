@@ -32,6 +32,7 @@ from encchat.client.console import PersonConsole
 from encchat.client.keys import bindings
 from encchat.client.outbox import Item
 from encchat.client.paste import Pasting, TooLong
+from encchat.client.sealnews import room_words
 from encchat.client.show import now
 from encchat.client.status import Status, shown_room, status_text
 from encchat.client.window import Keyboard, Window
@@ -115,7 +116,10 @@ class Terminal(PersonConsole):
         """One prompt from here to the end. (Were there one for each line, what is typed between two of
         them would be echoed anywhere, and C-d be lost.)"""
         session: PromptSession[str] = PromptSession(
-            lambda: [("class:room", shown_room(self.room or "no room")), ("", "> ")],
+            lambda: [
+                ("class:room", shown_room(self.title(self.room) if self.room else "no room")),
+                ("", "> "),
+            ],
             bottom_toolbar=self._bottom,
             style=STYLE,
             erase_when_done=True,
@@ -221,14 +225,15 @@ class Terminal(PersonConsole):
         copy = self.chat.session.rooms.get(self.room or "")
         numbers = self.tabs.numbers
         return Status(
-            room=self.room,
+            room=self.room and self.title(self.room),
+            seal=room_words(self.chat, self.room) if self.room else "",
             members=None if copy is None else len(copy.members),
             connected=self.connected,
             address=self._address,
             latency=self.chat.session.latency,
             queued=self.chat.unacknowledged,
             unread=[
-                (numbers[room], room, number, self.tabs.mentioned(room))
+                (numbers[room], self.title(room), number, self.tabs.mentioned(room))
                 for room, number in self.tabs.unread.items()
             ],
             files=[(t.name, t.up, t.percent) for t in self.chat.files.transfers],
@@ -264,12 +269,13 @@ class Terminal(PersonConsole):
         """As the base; what does not come back soon is shown as queued."""
         super().say(room, kind, text)
         if self.connected and self.chat.unacknowledged:
-            self._unsent = list(self.chat.session.outbox)
+            self._unsent = self.chat.waiting()
             self.clock.callLater(SHOWN_AFTER, self._look_after, self._unsent)
 
     def _look_after(self, items: Sequence[Item]) -> None:
         if self._unsent is items:
-            self.queued([item for item in items if item.msgid in self.chat.session.outbox])
+            waiting = {item.msgid for item in self.chat.waiting()}
+            self.queued([item for item in items if item.msgid in waiting])
 
     def prefill(self, text: str) -> bool:
         """Put a text into the line."""
@@ -359,6 +365,6 @@ class Terminal(PersonConsole):
         return Known(
             commands=list(COMMANDS),
             paths=frozenset(name for name, command in COMMANDS.items() if command.takes_path),
-            rooms=[clean_line(room) for room in self.tabs.numbers],
+            rooms=[self.title(room) for room in self.tabs.numbers],
             names=[clean_line(name) for name in names],
         )

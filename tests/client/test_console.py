@@ -15,11 +15,12 @@ from encchat import messages as m
 from encchat.client import console, entrylines
 from encchat.client.colours import Line
 from encchat.client.command import UnknownCommand
-from encchat.client.commands import COMMANDS, Commands, room_named
+from encchat.client.commands import COMMANDS, Commands
 from encchat.client.console import CannotJoin, PersonConsole
 from encchat.client.linear import Linear
 from encchat.client.link import Patience
 from encchat.client.show import member_names, moment, profile_lines, room_lines, talk_lines
+from encchat.client.titles import meant
 from encchat.core.plain import ACTS, happening_line
 from encchat.errors import EncchatError, UsageError
 from tests.client.world import FakeReader, FakeWriter, World
@@ -353,9 +354,9 @@ class TheCommands(ConsoleTestCase):
         self.assertIn("12:34 alice: hello", screen.lines)
 
     def test_room_names(self) -> None:
-        self.assertEqual([room_named(text) for text in ("Lobby", "+x", "#y")], ["+lobby", "+x", "#y"])
+        self.assertEqual([meant(text, "alice") for text in ("Lobby", "+x", "#y")], ["+lobby", "+x", "#y"])
         for bad in ("", "+", "a b", "+a/b"):
-            self.assertRaises(UsageError, room_named, bad)
+            self.assertRaises(UsageError, meant, bad, "alice")
 
     @settings(max_examples=100, deadline=None)
     @given(st.text(max_size=40))

@@ -17,6 +17,7 @@ from encchat import messages as m
 from encchat.ciphers.explaining import Part
 from encchat.client import events as e
 from encchat.client import jsonlines
+from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError
 from encchat.wiretap import jsonfile
 from encchat.wiretap.seen import Began, Ended, Opened, Seen
@@ -102,10 +103,24 @@ class Events(Page):
         if line is not None:
             self.check_line(line, OUT)
 
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.one_of([st.builds(kind) for kind in get_args(fx.Event)]))
+    def test_every_piece_of_news(self, news: fx.Event) -> None:
+        line = jsonlines.of_event(e.SealedNews(news))
+        if line is not None:
+            self.check_line(line, OUT)
+
+    def test_the_title_of_a_conversation(self) -> None:
+        line = jsonlines.of_event(e.LeftRoom("@alice&bob"))
+        assert line is not None
+        found = json.loads(jsonlines.with_title(line, "@bob"))
+        self.assertEqual((found["room"], found["title"]), ("@alice&bob", "@bob"))
+
     def test_the_page_tells_nothing_that_does_not_exist(self) -> None:
         source = (
             Path(jsonlines.__file__).read_text() + Path(jsonlines.__file__).with_name("pipe.py").read_text()
         )
+        source += Path(jsonlines.__file__).with_name("sealedjson.py").read_text()
         told = set(re.findall(r'line\(\s*"([a-z-]+)"', source))
         self.assertEqual(told, set(OUT))
 

@@ -16,7 +16,7 @@ from encchat.client.memory import MAX_ENTRIES, MAX_SPEAKERS, Memory
 from encchat.client.notify import call, mentions
 from encchat.client.paste import MAX_LINES, Pasting, TooLong
 from encchat.client.preferences import Preferences
-from encchat.client.status import Status, seal, status_text
+from encchat.client.status import Status, status_text
 from encchat.client.tabs import Tabs
 from encchat.client.wrapping import wrapped
 from encchat.messages import Entry
@@ -102,7 +102,7 @@ class StatusLine(SynchronousTestCase):
         )
 
     def test_without_a_connection(self) -> None:
-        away = Status("#plans", None, False, "h:1", 0.5)
+        away = Status("#plans", None, False, "h:1", 0.5, seal="sealed")
         self.assertEqual(status_text(away, 80), " #plans · sealed · h:1 · not connected")
         self.assertEqual(status_text(Status(None, None, True, "h:1"), 80), " no room · h:1 · connected")
         files = (("plan.pdf", True, 45), ("b" * 90, False, 0))
@@ -116,8 +116,10 @@ class StatusLine(SynchronousTestCase):
         self.assertIn("1 ms", status_text(Status("+a", 1, True, "h:1", 0.00001), 80))
         self.assertIn("over 10 s", status_text(Status("+a", 1, True, "h:1", 77.0), 80))
 
-    def test_the_seal_is_in_the_name(self) -> None:
-        self.assertEqual([seal(room) for room in ("+a", "#a", "@a")], ["open", "sealed", "sealed"])
+    def test_an_alarm_is_there_as_long_as_it_fits(self) -> None:
+        alarm = Status("#tea", 3, True, "chat.example:9999", 0.01, seal="sealed, BOB'S KEY CHANGED")
+        for columns in (100, 60, 40):
+            self.assertIn(" #tea · sealed, BOB'S KEY CHANGED", status_text(alarm, columns))
 
     @settings(max_examples=100, deadline=None)
     @given(hostile_text, hostile_text, st.integers(1, 120))

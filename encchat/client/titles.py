@@ -1,0 +1,46 @@
+"""What people call a room: a conversation of two, ``@alice&bob`` on the wire, is ``@bob`` for alice.
+
+Everything that is shown goes through here, everything that is typed comes back through ``meant``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from encchat.core.names import BadName, BadRoom, conversation, is_conversation, other, parse_name, parse_room
+from encchat.errors import RefusedError, UsageError
+from encchat.text import clean_line
+
+Shown = TypeVar("Shown", bound=Struct)
+
+
+def title(room: str, me: str) -> str:
+    """A room as people call it, cleaned; ``me`` is our own name."""
+    if is_conversation(room):
+        try:
+            return clean_line("@" + other(room, parse_name(me).key))
+        except (BadName, BadRoom):
+            pass
+    return clean_line(room)
+
+
+def titled(event: Shown, me: str) -> Shown:
+    """An event or an entry with its room as people call it: to be shown, and for nothing else."""
+    room = getattr(event, "room", "")
+    return replace(event, room=title(room, me)) if is_conversation(room) else event
+
+
+def meant(text: str, me: str) -> str:
+    """The room that a person means: ``lobby`` is ``+lobby``, ``@bob`` the conversation with bob.
+
+    :raises UsageError: no room can be called so.
+    """
+    try:
+        if text.startswith("@") and "&" not in text and me:
+            return conversation(me, text[1:])
+        return parse_room(text if text[:1] in ("+", "#", "@") else f"+{text}")
+    except RefusedError as error:
+        raise UsageError(reason=str(error)) from None
