@@ -126,8 +126,9 @@ class Letter(Struct, frozen=True, array_like=True):
     body: LetterBody
 
 
-class _Message(Struct, frozen=True, array_like=True, tag=lambda name: name.lower()):
-    """What all messages share: frozen, encoded as an array that starts with the lower-case name."""
+class _Message(Struct, frozen=True, array_like=True, gc=False, tag=lambda name: name.lower()):
+    """What all messages share: frozen, encoded as an array that starts with the lower-case name. What they
+    hold refers to nothing but values, so that Python's collector has nothing to look for in them."""
 
 
 # ------------------------------------------------------------------------------------ client to server

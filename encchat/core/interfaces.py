@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from msgspec import Struct
 from zope.interface import Attribute, Interface
 
 from encchat.errors import EncchatError, RefusedError, StorageError
@@ -51,8 +52,7 @@ class UnknownPosition(RefusedError):
     code = "unknown-position"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True, gc=False):
     """What is to become an entry; the log adds seq and stores the encoded frame.
 
     ``roster`` is, in a sealed room, the seq of the last roster entry that the sender has seen: the
@@ -73,8 +73,7 @@ class Draft:
     former: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True, gc=False):
     """A draft that is durable, or was before: then ``duplicate``, with what was stored the first time."""
 
     seq: int

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeAlias
+
+from msgspec.structs import replace
 
 from encchat.core.interfaces import Draft, Outcome, Stored
 from encchat.logs.blocks import BLOCK_SIZE, Block, Damaged, split

@@ -7,9 +7,10 @@ older entries of a room leave; a memo of about 300 bytes stays of each, as a msg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
+from msgspec.structs import replace
 from zope.interface import implementer
 
 from encchat.core.interfaces import (
