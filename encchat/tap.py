@@ -23,7 +23,7 @@ from encchat.logs.blobs import FileBlobs
 from encchat.logs.memory import MemoryLog
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 from encchat.messages import Limits
-from encchat.server import audit, control
+from encchat.server import audit, collecting, control
 from encchat.server.audit import AuditLog
 from encchat.server.caps import Caps
 from encchat.server.config import Config, load
@@ -155,6 +155,7 @@ def makeService(options: Options) -> IService:
     program with one sentence and exit code 78 before anything listens."""
     from twisted.internet import reactor
 
+    collecting.settle()
     try:
         return _make_service(options.config, reactor, _tapped(options["wire"]))
     except EncchatError as error:
