@@ -8,6 +8,10 @@ from typing import Any
 
 Results = dict[str, Any]
 
+#: Microseconds of CPU a delivery at 80,000 a second, of both on the machine where this was planned. Debian has
+#: no ergo: so it is their ratio that counts.
+ERGO, INSPIRCD = 3.8, 0.95
+
 
 @dataclass(frozen=True)
 class Target:
@@ -44,13 +48,20 @@ def all_targets(results: Results) -> Iterator[Target]:
     good = ours is not None and peer is not None and ours["us_per_delivery"] <= peer["us_per_delivery"]
     yield Target("CPU a delivery, saturated", "no more than InspIRCd's", found, good)
     ours, peer = (fanout_of(results, "200 members, 80,000/s", s) for s in ("encchat", "inspircd"))
-    found = None
+    found, reached = None, False
     if ours is not None:
         found = f"{ours['us_per_delivery']:.2f} µs"
+        reached = ours["us_per_delivery"] < ERGO
         if peer is not None:
-            found += f", InspIRCd {peer['us_per_delivery']:.2f} µs"
-    reached = ours is not None and ours["us_per_delivery"] < 3.8
-    yield Target("CPU a delivery at 80,000/s", "less than ergo's, 3.8 µs when planned", found, reached)
+            ratio = ours["us_per_delivery"] / peer["us_per_delivery"]
+            found += f", {ratio:.2f} of InspIRCd's {peer['us_per_delivery']:.2f} µs"
+            reached = ratio < ERGO / INSPIRCD
+    yield Target(
+        "CPU a delivery at 80,000/s",
+        f"ergo's: {ERGO} µs when planned, {ERGO / INSPIRCD:.0f} times InspIRCd's",
+        found,
+        reached,
+    )
     found = None if ours is None else f"{ours['p99_ms']:.1f} ms"
     yield Target("latency at 80,000/s, p99", "25 ms", found, ours is not None and ours["p99_ms"] < 25)
     hands = data_of(results, "handshake")

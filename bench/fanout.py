@@ -26,7 +26,7 @@ from bench._servers import PEERS, CannotRun, Certificates, Encchat, Ngircd, Serv
 #: Deliveries a second, one after the other as fast as it goes being 0.
 SATURATED = 0
 #: Seconds that one case may take in all.
-PATIENCE = 60
+PATIENCE = 120
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ SIZES = (Case(members=2), Case(members=20), Case(members=1000))
 OWN = (
     Case(log="memory"),
     Case(members=2, rate=40, cipher="rsa"),
-    Case(members=20, rate=200, cipher="rsa"),
+    Case(members=10, rate=100, cipher="rsa"),
 )
 
 Make = Callable[[], Server]
