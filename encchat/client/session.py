@@ -65,11 +65,22 @@ class Session:
     """One person on one server. ``opened`` when a connection is there and proved, then ``received`` for
     each frame, ``take`` for what is to be sent, ``due`` for when to look again, and ``lost`` at the end."""
 
-    def __init__(self, hello: m.Hello, recall: Recall = lambda log, room: None) -> None:
+    def __init__(
+        self,
+        hello: m.Hello,
+        recall: Recall = lambda log, room: None,
+        judge: Callable[[bytes], None] = lambda log: None,
+    ) -> None:
         self.hello = hello
         self.recall = recall
+        #: Raises when the server names a log that it may not have.
+        self._judge = judge
         self.state = State.APART
         self.limits = m.Limits()
+        #: Whether sealed rooms are joined only once ``enter_sealed`` says that our keys are published: then
+        #: the keys to what was said come before it.
+        self.keys_first = False
+        self._keys_out = False
         #: The name that the server knows us by, and its log; of the last Welcome.
         self.name = hello.name
         self.log = b""
@@ -152,7 +163,14 @@ class Session:
             copy.by_itself = by_itself
             if self.admitted:
                 copy.recall(self.recall(self.log, room))
-                self._join(copy)
+                self._join_now(copy)
+
+    def enter_sealed(self) -> None:
+        """Our keys are published: join the sealed rooms that we want to be in."""
+        self._keys_out = True
+        for room in self.rooms.values():
+            if self.admitted and room.stage is Stage.OUT and room.name not in self._membership.join_at:
+                self._join(room)
 
     def part(self, room: str) -> None:
         """Leave a room; answered by LeftRoom. A room that we are not in is left already."""
@@ -228,6 +246,10 @@ class Session:
         self._out.append(message)
         return message.id
 
+    def _join_now(self, room: RoomCopy) -> None:
+        if is_open(room.name) or self._keys_out or not self.keys_first:
+            self._join(room)
+
     def _join(self, room: RoomCopy) -> None:
         room.stage = Stage.JOINING
         room.request = self._ask(m.Join(self._new_id(), room.name, room.position, room.history))
@@ -268,7 +290,7 @@ class Session:
     def received(self, frame: bytes, now: float) -> Iterable[e.Event]:
         """A frame of the server: what it means, in order.
 
-        :raises PeerError: the server broke the protocol, or its log is not the one that we know.
+        :raises PeerError: the server broke the protocol, or its log is not the one that we know (``knownlog``).
         :raises Refused: the server does not let us in.
         """
         self._now = now
@@ -294,6 +316,7 @@ class Session:
     def _welcome(self, message: m.Welcome) -> Iterable[e.Event]:
         if message.limits.body < MIN_BODY or message.limits.page < 1:
             raise PeerError(reason="its limits leave no room for a message")
+        self._judge(message.log)
         self.state = State.ADMITTED
         # A code is good once; without it the next greeting is that of a device that the server knows.
         self.hello = replace(self.hello, link="")
@@ -302,11 +325,12 @@ class Session:
         self._outgoing.admitted(message.limits.rate, message.limits.burst, self._now)
         changed = bool(self.log) and self.log != message.log
         fresh = self.log != message.log
+        self._keys_out = False
         self.log = message.log
         for room in self.rooms.values():
             if fresh:
                 room.recall(self.recall(message.log, room.name))
-            self._join(room)
+            self._join_now(room)
         return (e.Admitted(message.name, message.log, message.motd, message.software, changed),)
 
     def _refused(self, message: m.Refused) -> Iterable[e.Event]:

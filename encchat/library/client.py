@@ -28,7 +28,7 @@ from encchat.client.link import Link, Patience
 from encchat.client.profile import choose_name, open_profile
 from encchat.client.requests import QuestionMessage
 from encchat.client.trust import Trust
-from encchat.core.names import parse_room
+from encchat.core.names import is_open, parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.library.driving import find_reactor, release_threads
 from encchat.library.opening import Opening, milliseconds, prepare
@@ -177,22 +177,55 @@ class Client:
 
     async def join(self, room: str, history: int | None = None) -> Room:
         """Come into a room. Entries follow from where the last run of this profile ended, or from now on if
-        it is new to it; with ``history``, from that many entries back.
+        it is new to it; with ``history``, from that many entries back. A sealed room (``#ops``, or ``@bob``
+        for the conversation with bob) is always read on from where this machine was.
 
         :raises NotJoined: the server does not let us in.
         :raises RefusedError: no room can be called so.
         """
+        if room.startswith("@"):
+            return await self.conversation(room[1:])
         name = parse_room(room)
         found = self._rooms.get(name)
         if found is None:
             found = self._rooms[name] = Room(self, name)
             self.chat.session.join(name, history or 0, resume=history is None)
             self.chat.flush()
-        rooms = self.chat.session.rooms
-        await self.until(lambda: name not in rooms or rooms[name].entered)
+        return await self._entered(found)
+
+    async def conversation(self, name: str) -> Room:
+        """The sealed conversation with somebody, which is made if need be.
+
+        :raises NotJoined: it cannot be: perhaps nobody has the name, or never had a client with sealed rooms.
+        :raises SealedUnavailable: there are no sealed rooms here, and why.
+        """
+        room = self.chat.sealed.conversation(name)
+        found = self._rooms.setdefault(room, Room(self, room))
+        return await self._entered(found)
+
+    async def create(self, room: str, *names: str) -> Room:
+        """Make a sealed room with these people in it, and come into it.
+
+        :raises RequestRefused: it cannot be made, and why.
+        :raises SealedUnavailable: there are no sealed rooms here, and why.
+        """
+        await self.answer(lambda: self.chat.sealed.create(room, names))
+        return await self.join(room)
+
+    async def _entered(self, room: Room) -> Room:
+        name, rooms, sealed = room.name, self.chat.session.rooms, not is_open(room.name)
+
+        def settled() -> bool:
+            if name in rooms:
+                return rooms[name].entered
+            return not (sealed and name in self.chat.sealed.entering)
+
+        await self.until(settled)
         if name not in rooms:
-            raise found.error or NotJoined(room=name, reason="It was left.")
-        return found
+            self._rooms.pop(name, None)
+            reason = self.chat.sealed.reasons.get(name, "It was left.") if sealed else "It was left."
+            raise room.error or NotJoined(room=name, reason=reason)
+        return room
 
     async def rooms(self) -> tuple[RoomInfo, ...]:
         """The rooms that can be entered."""

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from encchat.client.events import Seal
 from encchat.contents import CONTENTS, Content, Edit, NoContent, Reply, parse
 from encchat.core.plain import TALK, happening_line
 from encchat.messages import Entry, Position
@@ -14,12 +15,14 @@ from encchat.text import clean
 
 class Heard(Struct, frozen=True, dict=True):
     """One entry. ``own``: this connection sent it; ``old``: it was there before we came; ``after`` is the
-    position behind it in the room's log."""
+    position behind it in the room's log. ``seal`` is there in a sealed room: whether the entry was opened,
+    and how sure it is who wrote it; one that waits for its key comes again, opened, with ``seal.late``."""
 
     entry: Entry
     own: bool
     old: bool
     after: Position
+    seal: Seal | None = None
 
     @property
     def room(self) -> str:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from encchat.client import events as e
 from encchat.client.roomcopy import LogMismatch, Stage
 from encchat.contents import CONTENTS, Content, body_of
+from encchat.core.names import is_open
 from encchat.errors import PeerError, RefusedError, UsageError
 from encchat.library.heard import Heard
 from encchat.library.waiting import wait
@@ -118,7 +119,7 @@ class Room:
             raise NotIn(room=self.name)
         if not isinstance(what, str):
             kind, what = _KINDS[type(what)], body_of(what).decode()
-        limit = self._client.chat.session.max_body
+        limit = self._client.chat.max_body(self.name)
         size = len(what.encode("utf-8", "replace"))
         if size > limit:
             raise TooLong(size=size, limit=limit)
@@ -146,10 +147,13 @@ class Room:
     # -------------------------------------------------------------------------------------- reading
 
     async def history(self, before: int = 0, limit: int = 100) -> e.History:
-        """The last ``limit`` entries before seq ``before`` (0: of all), from the server.
+        """The last ``limit`` entries before seq ``before`` (0: of all), from the server; of a sealed room
+        those that were opened here.
 
         :raises RefusedError: it does not give them.
         """
+        if not is_open(self.name):
+            return self._client.chat.sealed.history(self.name, before, limit)
         session = self._client.chat.session
         await self._inside()
         found = await self._client.answer(
@@ -159,7 +163,10 @@ class Room:
         return found
 
     async def search(self, words: str, before: int = 0, limit: int = 50) -> e.SearchFound:
-        """The last entries with all these words; ``before`` = ``reached`` of one answer goes on."""
+        """The last entries with all these words; ``before`` = ``reached`` of one answer goes on. A sealed
+        room is searched here."""
+        if not is_open(self.name):
+            return self._client.chat.sealed.search(self.name, words, before, limit)
         session = self._client.chat.session
         await self._inside()
         found = await self._client.answer(lambda: session.search(self.name, words, before, limit))
@@ -189,7 +196,8 @@ class Room:
 
     def _handle(self) -> None:
         """The last entry was handled: the next run goes on behind it."""
-        if self._handled is not None:
+        late = self._handled is not None and self._handled.seal is not None and self._handled.seal.late
+        if self._handled is not None and not late:
             position = {self.name: self._handled.after}
             self._client.chat.mark(position)
             self._client.chat.read(position)
@@ -214,6 +222,9 @@ class Room:
         """A page of what was not queued when it came."""
         at = self._at
         assert at is not None, "behind something"
+        if not is_open(self.name):
+            self._read_kept(at)
+            return
         await self._inside()
         session = self._client.chat.session
         try:
@@ -237,6 +248,14 @@ class Room:
         elif not page.entries:
             raise PeerError(reason=f"it has no entry of {self.name} after {here.seq}, but told one")
 
+    def _read_kept(self, at: Position) -> None:
+        """As above, of a sealed room: what was opened is kept here."""
+        kept = self._client.chat.sealed.kept_after(self.name, at.seq, PAGE)
+        for each in kept:
+            self._put(Heard(each.entry, False, self._old(each.entry.seq), each.after, each.seal))
+            self._at = each.after
+        self._behind = len(kept) == PAGE
+
     def _old(self, seq: int) -> bool:
         copy = self._client.chat.session.rooms.get(self.name)
         return copy is not None and copy.is_old(seq)
@@ -255,6 +274,9 @@ class Room:
 
     def heard(self, event: e.NewEntry) -> None:
         """An entry came."""
+        if event.seal is not None:
+            self._heard_sealed(event, event.seal)
+            return
         at = self._at
         if at is None or self._behind or event.start.seq < at.seq:
             return  # it is read in a page, or was
@@ -265,6 +287,18 @@ class Room:
         else:
             self._at = advance(at, (event.frame,))
             self._put(Heard(event.entry, event.own, event.old, self._at))
+
+    def _heard_sealed(self, event: e.NewEntry, seal: e.Seal) -> None:
+        after = advance(event.start, (event.frame,)) if event.frame else event.start
+        full = len(self._queue) >= QUEUE or self._queued_bytes >= QUEUE_BYTES
+        if seal.late:
+            if not full:
+                self._put(Heard(event.entry, event.own, event.old, after, seal))
+        elif full or self._behind:
+            self._behind = True
+        elif self._at is None or after.seq > self._at.seq:
+            self._at = after
+            self._put(Heard(event.entry, event.own, event.old, after, seal))
 
     def ended(self, error: Exception | None) -> None:
         """Nothing more comes: whoever iterates comes to the end, or hears why."""

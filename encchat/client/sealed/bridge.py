@@ -88,6 +88,13 @@ class Bridge:
         #: Rooms that are being made, or entered because somebody writes to them.
         self.entering: set[str] = set()
         self._unmade: list[tuple[str, str, str]] = []
+        #: Why rooms could not be made or entered.
+        self.reasons: dict[str, str] = {}
+        self._untold: list[e.Event] = []
+        #: What happened in sealed rooms since letters wait, and whether there is still patience with them.
+        self._later: list[e.Event] = []
+        self._patient = True
+        self._telling_soon: IDelayedCall | None = None
         self.why_not = "the connection is not ready yet."
 
     @property
@@ -134,6 +141,7 @@ class Bridge:
         vault = Vault(records, key, user, sealing.identity, os.urandom, now, sealing.vouches)
         self._telling = Telling(memory, vault.trust, self._topic)
         self._vault = vault
+        self._session.keys_first = True
         self._introduce(vault)
         for waiting in vault.outgoing():
             if waiting.change is None:
@@ -150,9 +158,14 @@ class Bridge:
         """Let go of everything; what is on its way goes on in the next run."""
         self._relay.lost()
         self._stop_timer()
+        if self._telling_soon is not None and self._telling_soon.active():
+            self._telling_soon.cancel()
+        self._telling_soon = None
+        self._session.keys_first = False
         self._vault = self._memory = self._telling = self._records = None
         self._items.clear()
         self._acts.clear()
+        self._later.clear()
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
@@ -190,12 +203,18 @@ class Bridge:
         return shown
 
     def perform(self, do: Callable[[Vault, int], fx.Outcome]) -> None:
-        """As ``call``, for a person: what is shown goes to the console, what is asked to the server."""
-        events = self.call(do)
+        """As ``call``, for a person: what is shown goes to the console, in a turn of its own, and what is
+        asked to the server."""
+        self._untold += self.call(do)
         self._relay.settle()
         self._chat.flush()
-        if events:
-            self._chat.tell(events)
+        if self._untold and self._telling_soon is None:
+            self._telling_soon = self._clock.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        self._telling_soon = None
+        events, self._untold = self._untold, []
+        self._chat.tell(events)
 
     def _shown(self, news: fx.Event) -> Iterable[e.Event]:
         assert self._telling is not None, "a vault is open"
@@ -226,6 +245,7 @@ class Bridge:
             if act == CONVERSE and code == EXISTS:  # the other one was faster
                 return (e.ActDone(0, act, room, 0, 0),)
             self.entering.discard(room)
+            self.reasons[room] = reason
             self._unmade.append((room, code, reason))
         return (e.RequestFailed(request, code, reason),)
 
@@ -266,10 +286,29 @@ class Bridge:
 
     def process(self, events: Sequence[e.Event]) -> list[e.Event]:
         """What the server said, with what concerns sealed rooms turned into what there is to show."""
+        out, self._untold = self._untold, []
+        out += self._process(events)
+        while self._later and not self._waits:
+            later, self._later = self._later, []
+            out += self._process(later)
+        self._relay.settle()
+        return out
+
+    @property
+    def _waits(self) -> bool:
+        """Whether letters came that cannot be read yet: what is said waits for the keys in them."""
+        return self._patient and self._vault is not None and self._vault.letters_wait
+
+    def _process(self, events: Sequence[e.Event]) -> list[e.Event]:
         out: list[e.Event] = []
         entries: list[e.NewEntry] = []
         letters: list[tuple[int, str, str, bytes]] = []
         for event in events:
+            if not is_open(_room_of(event)) and not isinstance(event, e.JoinedRoom):
+                out += self._mail(letters)
+                if self._later or self._waits:
+                    self._later.append(event)
+                    continue
             if isinstance(event, e.NewEntry) and not is_open(event.entry.room):
                 entries.append(event)
                 continue
@@ -282,7 +321,6 @@ class Bridge:
             out += self._event(event)
         out += self._mail(letters)
         out += self._entries(entries)
-        self._relay.settle()
         return out
 
     def _mail(self, letters: list[tuple[int, str, str, bytes]]) -> list[e.Event]:
@@ -314,7 +352,7 @@ class Bridge:
     def _event(self, event: e.Event) -> Iterable[e.Event]:
         match event:
             case e.LinkLost():
-                return (event, *self.lost())
+                return (*self.lost(), event)
             case e.Relayed():
                 return self._relayed(event)
             case e.Admitted():
@@ -341,10 +379,11 @@ class Bridge:
 
     def lost(self) -> list[e.Event]:
         """The connection is gone."""
+        found = self._hurry()
         self._relay.lost()
         self._stop_timer()
         self._listing = 0
-        return self._answer(lambda vault, now: vault.disconnected(now))
+        return [*found, *self._answer(lambda vault, now: vault.disconnected(now))]
 
     # ------------------------------------------------------------------------------------ connection
 
@@ -427,7 +466,9 @@ class Bridge:
                 return self.call(lambda vault, now: vault.no_devices(name, now))
             case fx.Publish(), m.Published(_, _, one_time):
                 self._tries = 0
-                return self.call(lambda vault, now: vault.published(one_time, now))
+                found = self.call(lambda vault, now: vault.published(one_time, now))
+                self._session.enter_sealed()
+                return found
             case fx.Publish(), m.Error(_, _, text):
                 return self._not_published(text)
             case fx.Claim(name, devices), m.Keys(_, _, keys):
@@ -452,6 +493,7 @@ class Bridge:
 
     def _not_published(self, text: str) -> list[e.Event]:
         self._tries += 1
+        self._session.enter_sealed()
         if self._tries == PUBLISH_TRIES:
             self._chat.warn(f"the server does not take the keys of this device: {text}")
         return self.call(lambda vault, now: vault.not_published(now))
@@ -463,12 +505,32 @@ class Bridge:
     def _tick(self) -> None:
         if self._vault is not None:
             self._tick_later()
+            self._session.enter_sealed()
+            self._untold += self._hurry()
             self.perform(lambda vault, now: vault.tick(now))
+
+    def _hurry(self) -> list[e.Event]:
+        """What waits for letters has waited long enough."""
+        later, self._later = self._later, []
+        self._patient = False
+        try:
+            return self._process(later)
+        finally:
+            self._patient = True
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
+
+
+def _room_of(event: e.Event) -> str:
+    """The room that something happened in, if it is a matter of order; else any open one."""
+    if isinstance(event, e.NewEntry):
+        return event.entry.room
+    if isinstance(event, e.CaughtUp | e.Lost | e.PutOut | e.LeftRoom | e.NotJoined):
+        return event.room
+    return "+"
 
 
 def refusing(msgid: bytes, code: str, reason: str) -> Callable[[Vault, int], fx.Outcome]:

@@ -12,6 +12,7 @@ from encchat.client import events as e
 from encchat.client.outbox import Item
 from encchat.client.sealed.bridge import Bridge, SealedUnavailable, refusing
 from encchat.client.sealed.fitting import target_of
+from encchat.client.sealed.kept import Kept
 from encchat.core.names import BadRoom, conversation, is_conversation, is_open, other, parse_name, parse_room
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.backup import Contents
@@ -240,6 +241,10 @@ class SealedRooms(Bridge):
         if after is not None:
             return memory.page_after(room, after, limit)
         return memory.page(room, before, limit)
+
+    def kept_after(self, room: str, after: int, limit: int) -> list[Kept]:
+        """The first entries after a number that were opened here, with how and where."""
+        return [] if self._memory is None else self._memory.after(room, after, limit)
 
     def search(self, room: str, words: str, before: int = 0, limit: int = 50) -> e.SearchFound:
         """Search what was opened here.

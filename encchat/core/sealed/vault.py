@@ -108,6 +108,11 @@ class Vault(Desk):
         """The devices of ``name`` that messages are encrypted for, as far as known."""
         return self.contacts.devices(name)
 
+    @property
+    def letters_wait(self) -> bool:
+        """Whether letters wait until their senders' devices are known: keys may be in them."""
+        return bool(self._letters)
+
     def waiting_devices(self) -> list[Certificate]:
         """Machines of our own name that nobody has accepted yet, as far as the server has told."""
         return self._publishing.waiting

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
 from encchat.client import events as e
@@ -36,6 +37,7 @@ from tests.client.world import FakeTransport, Listener, Shown
 from tests.core.sealed.world import identity
 
 HERE = Address("chat.example", 9999)
+TALK = "@alice&bob"
 
 
 class TownLink(HubLink):
@@ -115,7 +117,7 @@ class Person:
         self.bend: Callable[[Any], Iterable[Any]] = lambda message: (message,)
         #: All frames that this client has sent.
         self.sent: list[bytes] = []
-        self.offline = False
+        self.offline = self.identity_less = False
         self._number = 0
         town.people.append(self)
         self.start()
@@ -124,6 +126,7 @@ class Person:
 
     def start(self) -> None:
         """A run of the client begins."""
+        self.over = False
         self.listener = Listener()
         self.store = Store.open(self.directory)
         trust = Trust(self.store, HERE, lambda: 1, accept_new=True)
@@ -138,7 +141,10 @@ class Person:
         self.trust = trust
         self.chat.joins_by_itself = self.by_itself
         self.sealed = self.chat.sealed
-        self.sealed.ready(Sealing(self.identity, self.vouches))
+        if self.identity_less:
+            self.sealed.ready(None, "this cipher cannot sign.")
+        else:
+            self.sealed.ready(Sealing(self.identity, self.vouches))
         self.link = Link(
             self.town.clock,
             HERE,
@@ -165,6 +171,7 @@ class Person:
 
     def end(self) -> None:
         """The process ends at once: nothing is written any more."""
+        self.over = True
         self.link.abort()
         if self.transports:
             self.transports[-1].end(ConnectionLost())
@@ -237,3 +244,22 @@ class Person:
     def texts(self, room: str) -> list[str]:
         """What was said, as it was shown."""
         return [text for _, kind, text in self.entries(room) if kind == "text"]
+
+
+class TownCase(TestCase):
+    """A town, and people who leave it when a test ends."""
+
+    def setUp(self) -> None:
+        self.here = Path(self.mktemp()).absolute()
+        self.town = Town()
+
+    def tearDown(self) -> None:
+        for person in self.town.people:
+            if not person.over:
+                person.end()
+        self.assertEqual(self.town.world.turn.unforeseen, [])
+        self.assertEqual([person.failure for person in self.town.people if person.failure], [])
+
+    def person(self, name: str, directory: str = "", **more: Any) -> Person:
+        """Somebody, whose profile is in a directory of their own."""
+        return Person(self.town, self.here / (directory or name), name, **more)
