@@ -116,7 +116,8 @@ class Part:
         self._directory = directory
         self._name = name
         self._blob = blob
-        self._size = size
+        #: The bytes that are to come.
+        self.size = size
         self._lock = Lock()
         self._stopped = False
         self.path = directory / f"{name}.{blob.hex()[:12]}.part"
@@ -169,16 +170,21 @@ class Part:
                 if self._digest() != self._blob:
                     self.path.unlink(missing_ok=True)
                     raise NotTheFile()
-                os.fsync(self._file)
+                whole = self._checked()
                 path = self._reserve()
                 try:
-                    self.path.replace(path)
+                    whole.replace(path)
                 except BaseException:
                     path.unlink()
                     raise
             except OSError as error:
                 raise CannotWrite(path=str(self.path), reason=error.strerror or error) from None
             return path
+
+    def _checked(self) -> Path:
+        """Where what was received lies, now that its hash is known to be right."""
+        os.fsync(self._file)
+        return self.path
 
     def _digest(self) -> bytes:
         hash_ = sha256()
@@ -202,6 +208,6 @@ class Part:
         with self._lock:
             if not self._stopped:
                 self._stopped = True
-                if not self.held and self._size:
+                if not self.held and self.size:
                     self.path.unlink(missing_ok=True)
                 os.close(self._file)

@@ -9,9 +9,11 @@ hears ``FileProgress`` now and then, and at the end ``FileGiven``, ``FileSaved``
 from __future__ import annotations
 
 import mimetypes
+import os
+from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
@@ -45,10 +47,6 @@ class TooLargeThere(UsageError):
     """{name} has {size:,} bytes, where this server takes files of at most {limit:,}."""
 
 
-class NotInSealed(UsageError):
-    """Files go to open rooms only, whose names begin with '+'."""
-
-
 class Files:
     """The transfers of one chat. ``in_thread`` runs what waits for the disk."""
 
@@ -68,23 +66,22 @@ class Files:
         """Those that are on their way, or wait for their turn."""
         return list(self._transfers.values())
 
-    def give(self, room: str, path: str, msgid: bytes | None = None) -> int:
+    def give(self, room: str, path: str, msgid: bytes | None = None, secret: bytes = b"") -> int:
         """Give the file at ``path`` to a room; returns the transfer's number. How it went is told by events.
 
-        :raises NotInSealed: files do not go there.
         :raises StoreFailed: it cannot be remembered.
         """
-        if not is_open(room):
-            raise NotInSealed()
         where = Path(path).expanduser().absolute()
         transfer = self._new(room, safe_name(where.name), up=True)
         transfer.msgid = msgid or self._chat.new_msgid()
+        if not is_open(room):
+            secret = secret or os.urandom(32)
         if self._keeper.lane is not None and msgid is None:
-            waiting = Waiting(transfer.msgid, room, str(where))
+            waiting = Waiting(transfer.msgid, room, str(where), secret)
             self._keeper.store.uploads.keep(
                 self._keeper.endpoint, self._keeper.lane, waiting, self._chat.milliseconds()
             )
-        self._start(transfer, self._give(transfer, where))
+        self._start(transfer, self._give(transfer, where, secret))
         return transfer.number
 
     def resume(self) -> int:
@@ -93,7 +90,7 @@ class Files:
             return 0
         left = self._keeper.store.uploads.waiting(self._keeper.endpoint, self._keeper.lane)
         for waiting in left:
-            self.give(waiting.room, waiting.path, waiting.msgid)
+            self.give(waiting.room, waiting.path, waiting.msgid, waiting.secret)
         return len(left)
 
     def fetch(self, room: str, seq: int, wish: str | None = None, entry: m.Entry | None = None) -> int:
@@ -177,8 +174,9 @@ class Files:
 
     # ---------------------------------------------------------------------------------------- giving
 
-    async def _give(self, transfer: Transfer, path: Path) -> None:
-        source: Source = await self.in_thread(Source, path)
+    async def _give(self, transfer: Transfer, path: Path, secret: bytes) -> None:
+        source = await self._source(transfer.room, path, secret)
+        size = getattr(source, "plain_size", source.size)
         try:
             await self._carrier.in_room(transfer.room)
             limit = self._chat.session.limits.file
@@ -193,14 +191,21 @@ class Files:
         finally:
             self.in_thread(source.close)
         kind = (mimetypes.guess_type(transfer.name)[0] or "")[:100]
-        file = File(transfer.name, transfer.size, digest.hex(), kind)
+        key = b64encode(getattr(source, "key", b"")).decode().rstrip("=")
+        file = File(transfer.name, size, digest.hex(), kind, key)
         self._chat.say(transfer.room, body_of(file).decode(), kind="file", msgid=transfer.msgid)
         self._forget(transfer)
         self._tell(
-            e.FileGiven(
-                transfer.number, transfer.room, transfer.name, transfer.size, file.hash, transfer.msgid
-            )
+            e.FileGiven(transfer.number, transfer.room, transfer.name, size, file.hash, transfer.msgid)
         )
+
+    async def _source(self, room: str, path: Path, secret: bytes) -> Source:
+        """The file as the server is to have it."""
+        if is_open(room):
+            return cast(Source, await self.in_thread(Source, path))
+        from encchat.client.sealedfiles import SealedSource  # slow to import, and seldom needed
+
+        return cast(Source, await self.in_thread(SealedSource, path, secret))
 
     # -------------------------------------------------------------------------------------- fetching
 
@@ -212,8 +217,8 @@ class Files:
         blob = bytes.fromhex(file.hash)
         if any(other.name == name and not other.up and other is not transfer for other in self.transfers):
             raise FetchedTwice(path=str(directory / name))
-        transfer.name, transfer.size = name, file.size
-        part: Part = await self.in_thread(Part, directory, name, blob, file.size)
+        part = await self._part(directory, name, blob, file)
+        transfer.name, transfer.size = name, part.size
         try:
             await self._carrier.download(transfer, part, blob)
             path: Path = await self.in_thread(part.finish)
@@ -223,6 +228,16 @@ class Files:
             e.FileSaved(transfer.number, transfer.room, safe_name(file.name), file.size, file.hash, str(path))
         )
 
+    async def _part(self, directory: Path, name: str, blob: bytes, file: File) -> Part:
+        """Where it goes; what was sealed is opened there."""
+        if not file.key:
+            return cast(Part, await self.in_thread(Part, directory, name, blob, file.size))
+        from encchat.client.sealedfiles import SealedPart
+        from encchat.core.sealed.files import key_bytes
+
+        key = key_bytes(file.key)
+        return cast(Part, await self.in_thread(SealedPart, directory, name, blob, file.size, key))
+
 
 def _file_of(entry: m.Entry, room: str, seq: int) -> File:
     if entry.kind == "file":
@@ -230,6 +245,6 @@ def _file_of(entry: m.Entry, room: str, seq: int) -> File:
             content = parse("file", entry.body)
         except NoContent:
             content = None
-        if isinstance(content, File) and not content.key:
+        if isinstance(content, File) and bool(content.key) != is_open(room):
             return content
     raise NoFileThere(seq=seq, room=room)

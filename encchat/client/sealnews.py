@@ -136,9 +136,10 @@ def _changed(name: str, before: str, now: str, reason: str) -> Words:
 
 def _blocked(room: str, names: Sequence[str]) -> Words:
     who, one = names_words(names), shown_name(names[0]) if names else "?"
+    out = "" if room.startswith("@") else f", or once {one} was put out: /kick {one}"
     return [
         (True, f"not sent to {room} yet, as another key claims to be {who}'s. It is kept here, and sent"),
-        (True, f"after /accept {one}, or once {one} was put out: /kick {one}"),
+        (True, f"after /accept {one}{out}"),
     ]
 
 

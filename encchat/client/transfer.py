@@ -20,6 +20,7 @@ from encchat.client import events as e
 from encchat.client.disk import FileChanged, Part, Source
 from encchat.client.requests import FileMessage
 from encchat.client.roomcopy import Stage
+from encchat.core.names import is_open
 from encchat.errors import PeerError, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ class Carrier:
         kept = self._chat.local_history(room, seq + 1, 1).entries
         if kept and kept[0].seq == seq:
             return kept[0]
+        if not is_open(room):  # the server has it sealed only
+            raise NoFileThere(seq=seq, room=room)
         await self.in_room(room)
         session, chat = self._chat.session, self._chat
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from encchat.contents import CONTENTS, Content, Delete, Edit, File, NoContent, Reaction, Reply, parse
+from encchat.core.sealedwords import STANDING_IN, sealed_line
 from encchat.core.words import said
 from encchat.messages import Count, Entry
 from encchat.text import clean_line
@@ -84,6 +85,8 @@ def happening_line(entry: Entry, target: Entry | None = None) -> str:
             else f"{name} cleared the topic"
         )
     kind = clean_line(entry.kind, 32)
+    if entry.kind in STANDING_IN:
+        return sealed_line(entry)
     if entry.kind in CONTENTS:
         try:
             content = parse(entry.kind, entry.body)

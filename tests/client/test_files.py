@@ -12,7 +12,6 @@ from twisted.trial.unittest import TestCase
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.client import files
-from encchat.client.files import NotInSealed
 from encchat.contents import File, body_of, parse
 from encchat.core.blobs import MIB, FileRules
 from tests.client.hub_server import HubLink, HubServer
@@ -162,9 +161,6 @@ class Giving(Case):
         self.give(self.here / "none")
         self.assertEqual(self.failed().code, "usage")
         self.assertEqual(self.world.store.uploads.waiting("chat.example:9999", 0), [])
-
-    def test_sealed_rooms_take_none_yet(self) -> None:
-        self.assertRaises(NotInSealed, self.world.chat.files.give, "#secret", str(self.path))
 
     def test_the_line_is_cut_in_the_middle(self) -> None:
         for cut_after in range(1, 12):

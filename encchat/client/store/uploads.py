@@ -18,11 +18,13 @@ TABLE = """
 
 
 class Waiting(NamedTuple):
-    """A file that somebody wants to give to a room: the msgid of its entry, the room, and its path."""
+    """A file that somebody wants to give to a room: the msgid of its entry, the room, its path, and for a
+    sealed room the secret that its key is made from."""
 
     msgid: bytes
     room: str
     path: str
+    secret: bytes = b""
 
 
 class Uploads:
@@ -42,17 +44,17 @@ class Uploads:
         for msgid, sealed in rows:
             try:
                 data = self._vault.open(sealed, "upload", endpoint, msgid)
-                room, path = msgspec.msgpack.decode(data, type=tuple[str, bytes])
+                room, path, secret = msgspec.msgpack.decode(data, type=tuple[str, bytes, bytes])
             except (Unreadable, msgspec.MsgspecError):
                 self.forget(msgid)
             else:
-                found.append(Waiting(msgid, room, path.decode("utf-8", "surrogateescape")))
+                found.append(Waiting(msgid, room, path.decode("utf-8", "surrogateescape"), secret))
         return found
 
     def keep(self, endpoint: str, lane: int, waiting: Waiting, now: int) -> None:
         """Remember one; ``now`` in milliseconds."""
         path = waiting.path.encode("utf-8", "surrogateescape")
-        data = msgspec.msgpack.encode((waiting.room, path))
+        data = msgspec.msgpack.encode((waiting.room, path, waiting.secret))
         sealed = self._vault.seal(data, "upload", endpoint, waiting.msgid)
         with self._database.change() as database:
             database.execute(

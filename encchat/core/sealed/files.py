@@ -53,6 +53,12 @@ def sealed_size(size: int) -> int:
     return len(MAGIC) + size + TAG * max(1, -(-size // PIECE))
 
 
+def seal_piece(key: bytes, number: int, piece: bytes, *, last: bool) -> bytes:
+    """The ``number``-th piece (from 0) of a file as it is kept; MAGIC stands before the first one. Under one
+    key no number may ever be used for two different pieces."""
+    return ChaCha20Poly1305(key).encrypt(_nonce(number, last), piece, MAGIC)
+
+
 class FileSealer:
     """Encrypts one file: ``update`` with any pieces, then ``finish`` once. ``key`` is 32 random bytes that
     nothing else is ever encrypted under."""

@@ -1,0 +1,239 @@
+"""What people see and type in sealed rooms: whole clients with consoles, the real hub between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial.unittest import TestCase
+
+from encchat import messages as m
+from encchat.client import files
+from encchat.client.sealnews import room_words
+from encchat.core.identity import fingerprint
+from encchat.messages import Entry
+from tests.client.sealed.town import Person, Town
+from tests.client.test_console import Screen
+from tests.core.sealed.world import identity
+
+LOBBY = "+lobby"
+ROOM = "#tea"
+
+
+class Viewer(Person):
+    """Somebody at a console."""
+
+    def start(self) -> None:
+        super().start()
+        self.screen = Screen(self.town.clock, self.chat, LOBBY, None)
+        self.screen.connected = True
+        self.chat._console = self.screen
+        self.done = Deferred.fromCoroutine(self.screen.run())
+        self.done.addErrback(lambda failure: None)
+        self.town.settle()
+
+    def type(self, *lines: str) -> str:
+        """Type lines; what they made appear."""
+        before = len(self.screen.lines)
+        for line in lines:
+            self.screen.typed(line)
+            self.town.later(2)
+        return "\n".join(self.screen.lines[before:])
+
+    @property
+    def text(self) -> str:
+        return self.screen.text
+
+
+class SeenCase(TestCase):
+    def setUp(self) -> None:
+        self.patch(files, "deferToThread", maybeDeferred)
+        self.here = Path(self.mktemp()).absolute()
+        self.town = Town()
+        self.alice, self.bob = self.person("alice"), self.person("bob")
+
+    def person(self, name: str, directory: str = "", **more: Any) -> Viewer:
+        viewer = Viewer(self.town, self.here / (directory or name), name, **more)
+        self.addCleanup(self.leave, viewer)
+        self.town.later(2)
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        if viewer.sealed.available or viewer.chat.session.admitted:
+            viewer.end()
+
+
+class Rooms(SeenCase):
+    def test_made_talked_in_and_left(self) -> None:
+        shown = self.alice.type("/create #Tea bob")
+        self.assertEqual(self.alice.screen.room, ROOM)
+        self.assertIn("alice made this sealed room with bob", shown)
+        self.assertEqual(self.bob.screen.room, LOBBY, "nobody is taken anywhere")
+        self.assertIn("in #tea with", self.bob.text)
+        self.bob.type("/go #tea", "hello alice")
+        self.assertRegex(self.alice.text, r"\n\d\d:\d\d bob: hello alice")
+        self.assertIn("bob set the topic of #tea to: green", self.bob.type("/topic green"))
+        self.assertIn("the topic of #tea is: green", self.alice.type("/topic"))
+        who = self.alice.type("/who")
+        self.assertRegex(who, r"alice \(you, admin, here now\)")
+        self.assertIn("bob (not verified, here now)", who)
+        self.assertIn("Write /leave yes", self.bob.type("/leave"))
+        self.assertIn("bob left for good", self.bob.type("/leave yes") + self.alice.text)
+        self.assertNotIn("bob", self.alice.type("/who"))
+
+    def test_who_is_in(self) -> None:
+        carol = self.person("carol")
+        self.alice.type("/create #tea bob")
+        self.assertIn("alice let carol in", self.alice.type("/invite carol"))
+        self.assertIn("alice made bob an admin", self.alice.type("/op bob"))
+        self.assertIn("alice took from bob the right", self.alice.type("/deop bob"))
+        self.assertIn("alice put carol out", self.alice.type("/kick carol"))
+        self.bob.type("/go #tea")
+        self.assertIn("does not hold: bob may not make it", self.bob.type("/kick alice"))
+        self.assertEqual(carol.screen.room, LOBBY)
+
+    def test_what_does_not_exist_teaches(self) -> None:
+        self.alice.type("/create #tea bob")
+        for command in (
+            "/ban bob",
+            "/mute bob",
+            "/unmute bob",
+            "/unban bob",
+            "/access private",
+            "/owner bob",
+        ):
+            self.assertIn("in a sealed room", self.alice.type(command))
+        self.assertIn("begin with '#'", self.alice.type("/create tea"))
+        self.assertIn("Write /invite NAME", self.alice.type("/invite"))
+        self.assertIn("/part", self.alice.type("/go lobby", "/leave"))
+
+    def test_history_and_search(self) -> None:
+        self.alice.type("/create #tea bob", "one spoon", "two spoons")
+        self.assertIn("#tea has nothing older", self.alice.type("/history"))
+        self.assertIn("1 found in #tea", self.alice.type("/search two spoons"))
+        self.assertIn("alice: two spoons", self.alice.type("/context 3"))
+
+
+class Conversations(SeenCase):
+    def test_with_a_text_one_stays_and_without_one_goes(self) -> None:
+        shown = self.alice.type("/msg bob hi")
+        self.assertEqual(self.alice.screen.room, LOBBY)
+        self.assertIn("[@bob] alice: hi", shown)
+        self.assertRegex(self.bob.text, r"\[@alice\] alice: hi")
+        self.assertNotIn("&", self.alice.text + self.bob.text)
+        self.alice.type("/msg bob")
+        self.assertEqual(self.alice.screen.room, "@alice&bob")
+        self.bob.type("/msg alice", "hello")
+        self.assertEqual(self.bob.screen.room, "@alice&bob")
+        self.assertRegex(self.alice.text, r"\n\d\d:\d\d bob: hello")
+        self.assertIn("2: @bob, sealed, bob not verified (here)", self.alice.type("/go"))
+        self.alice.type("/go lobby", "/go @bob")
+        self.assertEqual(self.alice.screen.room, "@alice&bob")
+        self.assertIn("conversation of two", self.alice.type("/invite carol"))
+        self.assertIn("left @bob", self.alice.type("/part"))
+        self.assertNotIn("&", self.alice.text + self.bob.text)
+
+    def test_with_nobody(self) -> None:
+        self.assertIn("!!", self.alice.type("/msg alice hi"))
+        self.assertIn("Write /msg", self.alice.type("/msg"))
+        self.assertIn("nobody", self.alice.type("/msg nobody hi"))
+
+
+class Verifying(SeenCase):
+    def digits(self, viewer: Viewer, name: str) -> str:
+        shown = viewer.type(f"/verify {name}")
+        return " ".join(
+            " ".join(line.split()[1:]) for line in shown.split("\n") if line.startswith("--     ")
+        )
+
+    def test_the_digits_are_the_same_and_confirmed(self) -> None:
+        self.alice.type("/msg bob")
+        self.assertIn("Compare first", self.alice.type("/verified bob"))
+        mine, theirs = self.digits(self.alice, "bob"), self.digits(self.bob, "alice")
+        self.assertRegex(mine, r"\A(\d{5} ){11}\d{5}\Z")
+        self.assertEqual(mine, theirs)
+        self.assertEqual(room_words(self.alice.chat, "@alice&bob"), "sealed, bob not verified")
+        self.assertIn("bob is verified now: SHA256:", self.alice.type("/verify bob yes"))
+        self.assertEqual(room_words(self.alice.chat, "@alice&bob"), "sealed, verified")
+
+    def test_somebody_whom_nobody_met(self) -> None:
+        self.assertRegex(self.digits(self.alice, "bob"), r"\A(\d{5} ){11}\d{5}\Z")
+
+    def test_signs(self) -> None:
+        self.alice.type("/msg bob hi")
+        self.alice.type("/verify bob emoji")
+        self.assertIn("alice would like to compare seven signs", self.bob.text)
+        self.bob.type("/verify alice emoji")
+
+        def signs(viewer: Viewer) -> list[str]:
+            at = next(n for n, x in enumerate(viewer.screen.lines) if "seven signs, in this order" in x)
+            return viewer.screen.lines[at + 1 : at + 3]
+
+        self.assertEqual(signs(self.alice), signs(self.bob))
+        self.alice.type("/verify bob same")
+        self.assertIn("alice is verified now", self.bob.type("/verify alice same"))
+        self.assertIn("bob is verified now", self.alice.text)
+        self.assertIn("nothing to compare", self.alice.type("/verify bob same"))
+
+    def test_signs_that_differ(self) -> None:
+        self.alice.type("/msg bob hi", "/verify bob emoji")
+        self.bob.type("/verify alice emoji")
+        self.assertIn("came to nothing", self.bob.type("/verify alice different"))
+        self.assertIn("came to nothing", self.alice.text)
+
+
+class Trouble(SeenCase):
+    """What must not be overlooked, and what must not be mistaken for something else."""
+
+    def test_another_key(self) -> None:
+        self.alice.type("/msg bob", "hi")
+        self.bob.end()
+        # An authority, whom alice did not choose, says that bob has another key.
+        other = self.person("bob", "elsewhere", key=identity("mallory"), vouched="bob")
+        self.town.later(700)
+        shown = self.alice.type("are you there?")
+        self.assertIn("!! BOB'S KEY CHANGED", self.alice.text)
+        self.assertEqual(room_words(self.alice.chat, "@alice&bob"), "sealed, BOB'S KEY CHANGED")
+        before, now = (fingerprint(viewer.identity.spki) for viewer in (self.bob, other))
+        self.assertIn(f"!!     before: {before}\n!!     now:    {now}", self.alice.text)
+        self.assertIn("!! not sent to @bob yet", self.alice.text)
+        self.assertNotIn("are you there?", shown + other.text)
+        shown = self.alice.type("/accept bob")
+        self.assertIn(f"-- the key of bob was {before}\n-- the key of bob is  {now}", shown)
+        self.assertIn("alice: are you there?", other.text)
+        other.type("/msg alice yes, I am")
+        self.assertIn("bob: yes, I am", self.alice.text)
+        self.assertNotIn("alice: hi", other.text)
+        self.assertIn("nothing to accept", self.alice.type("/accept bob"))
+
+    def test_no_key_yet_and_late(self) -> None:
+        self.alice.type("/create #tea bob")
+        self.bob.bend = lambda message: () if isinstance(message, m.Mail) else (message,)
+        self.alice.type("hello")
+        self.assertIn("[#tea] -- [no key yet from alice]", self.bob.text)
+        self.assertEqual(room_words(self.bob.chat, ROOM), "sealed, alice not verified, 1 without key")
+        self.alice.type("[no key yet from bob]")
+        self.assertRegex(self.alice.text, r"\d alice: \[no key yet from bob\]")
+        self.bob.bend = lambda message: (message,)
+        self.bob.cut()
+        self.town.later(30)
+        self.assertRegex(self.bob.text, r"#2 \[#tea\] alice: hello")
+        entry = self.bob.screen.memory.entry(ROOM, 2)
+        assert entry is not None
+        self.assertEqual(entry.kind, "text")
+
+    def test_a_failed_one(self) -> None:
+        self.alice.type("/create #tea bob")
+
+        def bent(message: Any) -> Any:
+            if isinstance(message, Entry) and message.kind == "sealed":
+                body = message.body
+                message = replace(message, body=body[:-60] + bytes([body[-60] ^ 1]) + body[-59:])
+            return (message,)
+
+        self.bob.bend = bent
+        self.alice.type("hello")
+        self.assertIn("[#tea] -- [not shown, said to be of alice: ", self.bob.text)
+        self.assertNotIn("alice: hello", self.bob.text)
