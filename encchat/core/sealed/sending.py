@@ -135,6 +135,8 @@ class Sending:
             return
         stuck: set[str] = set()
         for id, outgoing in list(self._queue.items()):
+            if id in self._sent and self._will_be_refused(outgoing):
+                stuck.add(outgoing.room)  # what was said after it comes after it
             if outgoing.room in stuck or id in self._sent:
                 continue
             try:
@@ -152,6 +154,11 @@ class Sending:
             else:
                 kind = "sealed" if outgoing.change is None else "roster"
                 self._turn.do(fx.Append(room, msgid, kind, body, outgoing.roster))
+
+    def _will_be_refused(self, outgoing: Outgoing) -> bool:
+        """Whether a message that is on its way rests on a roster that is not the last one any more."""
+        creates = outgoing.change is not None and outgoing.change.create
+        return not creates and outgoing.roster < self._rooms.state(outgoing.room).seq
 
     def appended(self, msgid: bytes, seq: int) -> None:
         """It is in the log."""

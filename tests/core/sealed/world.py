@@ -8,6 +8,7 @@ client does, and keeps an ordered list of what is shown.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -134,7 +135,8 @@ class Person:
         self.events: list[fx.Event] = []
         self.bound = ""
         self.online = False
-        self.held: list[fx.Action] = []
+        self.line: deque[fx.Action] = deque()
+        self.busy = False
         server.people.append(self)
         self.start()
         if online:
@@ -170,11 +172,19 @@ class Person:
             self.do(self.vault.disconnected(self.server.now))
 
     def do(self, outcome: fx.Outcome) -> None:
-        """Carry out what a vault asked for, in order, and what comes of it."""
+        """Carry out what a vault asked for, in order, and then what comes of it: answers come after all that
+        was sent before them, as over a connection."""
         self.events.extend(outcome.events)
-        for action in outcome.actions:
-            if self.online:
-                self.act(action)
+        self.line.extend(outcome.actions)
+        if self.busy:
+            return
+        self.busy = True
+        try:
+            while self.line and self.online:
+                self.act(self.line.popleft())
+        finally:
+            self.busy = False
+            self.line.clear()
 
     def act(self, action: fx.Action) -> None:
         """Carry out one action."""
