@@ -1,9 +1,12 @@
-"""What hostile peers do to a real service: a close, one line in its log, and nobody else notices."""
+"""What hostile peers do to a real service: a close, a line in its log, one a second for each of their
+addresses, and nobody else notices."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+from unittest import skipUnless
 
 import rsa
 from twisted.internet.defer import Deferred, DeferredList
@@ -12,9 +15,12 @@ from encchat import messages as m
 from encchat.wire import encode
 from tests.core.world import msgid, text
 from tests.process.harness import ProcessCase, Service
+from tests.process.keys import place_identity
 from tests.process.wire_peer import FramePeer, connect_frames, connect_raw, welcome
 
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(192)
+#: Peers that come from addresses of their own, each of which has its own lines in the log.
+several_hosts = skipUnless(sys.platform == "linux", "needs all addresses of 127.0.0.0/8")
 HALF_OF_C1 = b"ENCCHAT hrsa1 encchat/1\n" + b"\xff" * 300
 
 
@@ -38,6 +44,8 @@ class BadInput(ProcessCase):
         self.assertEqual(entry.body, b"still here %d" % number)
 
     async def prepare(self) -> None:
+        for who in ("server", "a", "b", "c", "eve"):
+            place_identity(self.home / who, who)
         self.service = await self.serve("--max-half-open", "100")
         self.alice = await welcome(self.service.port, self.home / "a", "alice")
         self.bob = await welcome(self.service.port, self.home / "b", "bob")
@@ -51,9 +59,17 @@ class BadInput(ProcessCase):
             peer.transport.abortConnection()
             await peer.closed()
 
-    def lines_of(self, port: int) -> list[str]:
-        return [line for line in self.service.out if re.search(rf"127\.0\.0\.1:{port}\b", line)]
+    def lines_of(self, peer: str) -> list[str]:
+        """What the log says of an address and port, or of all ports of an address."""
+        words = f"{peer} " if ":" in peer else f"{peer}:"
+        return [line for line in self.service.out if f" {words}" in line]
 
+    def told(self, host: str) -> int:
+        """The failures that the log counts for an address."""
+        lines = self.lines_of(host)
+        return len(lines) + sum(int(count) for count in re.findall(r"\((\d+) more like", "".join(lines)))
+
+    @several_hosts
     async def test_before_the_handshake(self) -> None:
         await self.prepare()
         good = pem(rsa.newkeys(1024)[0])
@@ -72,13 +88,14 @@ class BadInput(ProcessCase):
                 ("", b"ENCCHAT hrsa1 encchat/1\n" + bytes(1100)),
             )
         ):
-            peer = await connect_raw(self.service.port)
+            host = f"127.0.1.{number}"
+            peer = await connect_raw(self.service.port, host)
             port = peer.transport.getHost().port
             peer.transport.write(data)
             await peer.closed()
-            line = await self.service.line(f"127.0.0.1:{port}")
+            line = await self.service.line(f"{host}:{port} ")
             self.assertIn(word, line, data[:40])
-            self.assertEqual(len(self.lines_of(port)), 1, self.lines_of(port))
+            self.assertEqual(self.lines_of(host), [line])
             self.assertNotIn("\x1b", line)
             await self.talk(number)
         self.assertFalse([line for line in self.service.out if "Traceback" in line])
@@ -94,17 +111,27 @@ class BadInput(ProcessCase):
         await self.service.line(f"127.0.0.1:{port}")
         await self.talk(2)
 
+    @several_hosts
     async def test_those_who_never_speak(self) -> None:
         await self.prepare()
-        silent = [await connect_raw(self.service.port) for _ in range(50)]
-        ports = [peer.transport.getHost().port for peer in silent]
+        hosts = [f"127.0.1.{number}" for number in range(5)]
+        silent = [await connect_raw(self.service.port, host) for host in hosts * 10]
         half = await connect_frames(self.service.port, self.home / "c")  # proves its key, says no hello
         await self.talk(1)
         done: Deferred[object] = DeferredList([Deferred.fromCoroutine(peer.closed()) for peer in silent])
         await done
         await half.closed()
         self.assertEqual(half.news[-1].code, "hello-timeout")
-        self.assertEqual([len(self.lines_of(port)) for port in ports], [1] * 50)
+        for host in hosts:
+            # The line that is due a second after the last one counts all that had none.
+            await self.service.line(f"{host}:")
+            knocks: list[int] = []
+            while not (told := [n for n, port in enumerate(knocks, 1) if self.lines_of(f"{host}:{port}")]):
+                again = await connect_raw(self.service.port, host)
+                knocks.append(again.transport.getHost().port)
+                again.transport.write(b"knock")
+                await again.closed()
+            self.assertEqual(self.told(host), 10 + told[-1])
         await self.talk(2)
 
     async def test_after_the_handshake(self) -> None:

@@ -98,9 +98,9 @@ class FramePeer(Waiting):
         )
 
 
-async def connect_raw(port: int) -> RawPeer:
-    """A TCP connection to the service."""
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+async def connect_raw(port: int, host: str = "127.0.0.1") -> RawPeer:
+    """A TCP connection to the service, from one of the addresses of this machine."""
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(host, 0))
     peer: RawPeer = await endpoint.connect(Factory.forProtocol(RawPeer))
     return peer
 
