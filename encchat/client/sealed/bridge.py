@@ -456,10 +456,10 @@ class Bridge:
     # --------------------------------------------------------------------------------------- answers
 
     def _relayed(self, event: e.Relayed) -> list[e.Event]:
-        if self._vault is None:
+        answered = self._relay.answered(event)
+        if self._vault is None or answered is None:
             return []
-        action, answer = self._relay.answered(event), event.answer
-        match action, answer:
+        match answered:
             case fx.AskDevices(name), m.DeviceList(_, _, listing, certificates) if listing or certificates:
                 return self.call(lambda vault, now: vault.devices(name, listing, certificates, now))
             case fx.AskDevices(name), _:

@@ -92,11 +92,9 @@ class Relay:
         for roster in self._rosters.pop(room, ()):
             self._ask(roster, _roster(roster))
 
-    def answered(self, event: e.Relayed) -> fx.Action | None:
-        """What was asked; None if nobody waits for this answer, or it is asked again later.
-
-        :raises PeerError: the answer is about something else.
-        """
+    def answered(self, event: e.Relayed) -> tuple[fx.Action, m.ServerMessage] | None:
+        """What was asked, and the answer; None if nobody waits for it, or it is asked again later. An answer
+        about somebody else is as good as an error."""
         action, build = self._open.pop(event.request, (None, None))
         if action is None or build is None:
             return None
@@ -107,8 +105,8 @@ class Relay:
         if isinstance(action, fx.AskDevices | fx.Claim):
             about = getattr(answer, "name", action.name)
             if about != action.name:
-                raise PeerError(reason=f"it tells of {about}, where {action.name} was asked for")
-        return action
+                answer = m.Error(event.request, PeerError.code, "It tells of somebody else.")
+        return action, answer
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something after a while, if the connection is the same then."""

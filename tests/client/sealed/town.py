@@ -208,6 +208,11 @@ class Person:
         connection.handshakeCompleted()
         return result
 
+    @property
+    def transport(self) -> FakeTransport:
+        """The connection of now."""
+        return self.transports[-1]
+
     def cut(self) -> None:
         """The line is cut; the link tries again."""
         self.transports[-1].end(ConnectionLost())
