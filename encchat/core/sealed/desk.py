@@ -216,7 +216,7 @@ class Desk:
             case letters.KeyRequest():
                 self._keys.answer(sender, content)
             case letters.Fresh():
-                pass
+                self._reading.ask_anew(sender.device.id)
             case _:
                 self._comparing.handle(sender, content)
 

@@ -74,10 +74,9 @@ class ForwardedKey(Struct, frozen=True, array_like=True, tag="forwarded_key"):
 
 
 class KeyRequest(Struct, frozen=True, array_like=True, tag="key_request"):
-    """Please send the key of this session again: to its owner, or to one's own other devices."""
+    """Please send the key of this session again: to its owner, or to one's own other devices. It does not
+    say in which room: who asks has only the server's word for that."""
 
-    room: RoomKey
-    room_id: Digest
     device: DeviceId
     session: SessionId
 

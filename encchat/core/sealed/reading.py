@@ -141,28 +141,44 @@ class Reading:
             except PeerError as error:
                 self._fail(entry.room, entry.seq, entry.time, entry.sender, device, error, late=True)
 
+    def ask_anew(self, device: str) -> None:
+        """Letters to this device may have been lost, and get through now: ask it soon once more."""
+        for (owner, _), ids in self._waiting.items():
+            entry = self._keeper.get("waiting", next(iter(ids)), WaitingEntry) if owner == device else None
+            if entry is not None and entry.asked:
+                entry.asked = 0
+                self._keeper.put("waiting", next(iter(ids)), entry)
+
     def ask_for_keys(self) -> None:
         """Ask for keys that are missing for too long: the device whose they are, and our own others."""
         now, asked = self._turn.now, 0
         for (device, session), ids in list(self._waiting.items()):
-            entry = self._keeper.get("waiting", next(iter(ids)), WaitingEntry)
-            epoch = self._rooms.epoch(entry.room) if entry is not None else None
-            if entry is None or epoch is None or entry.asked >= len(ASK_AFTER):
+            first = next(iter(ids))
+            entry = self._keeper.get("waiting", first, WaitingEntry)
+            if entry is None or asked >= MAX_ASKED_AT_ONCE:
                 continue
-            if now - entry.since < ASK_AFTER[entry.asked] or asked >= MAX_ASKED_AT_ONCE:
+            if now - entry.since < ASK_AFTER[min(entry.asked, len(ASK_AFTER) - 1)]:
                 continue
-            owner = self._contacts.certificate(entry.sender, device)
-            if owner is None and not self._contacts.was_asked_since(entry.sender, entry.since):
-                self._contacts.ask(entry.sender)
+            names = self._senders(ids)
+            found = [self._contacts.certificate(name, device) for name in names]
+            owner = next((certificate for certificate in found if certificate is not None), None)
+            unasked = [name for name in names if not self._contacts.was_asked_since(name, entry.since)]
+            if owner is None and unasked:
+                for name in unasked:
+                    self._contacts.ask(name)
                 continue
             asked += 1
             entry.asked, entry.since = entry.asked + 1, now
-            self._keeper.put("waiting", next(iter(ids)), entry)
-            request = KeyRequest(entry.room, epoch.room_id, device, session)
-            others = [c for c in self._contacts.devices(self._own.user) if c.device.id != self._own.id]
-            for certificate in ([owner] if owner else []) + [c for c in others if c != owner]:
-                if certificate.device.id != self._own.id:
-                    self._mail.send(certificate, request)
+            self._keeper.put("waiting", first, entry)
+            others = [c for c in self._contacts.devices(self._own.user) if c != owner]
+            for certificate in (owner, *others):
+                if certificate is not None and certificate.device.id != self._own.id:
+                    self._mail.send(certificate, KeyRequest(device, session))
+
+    def _senders(self, ids: Iterable[str]) -> list[str]:
+        """Whose the server says that some entries are. One of them is the owner of the device, if any."""
+        entries = (self._keeper.get("waiting", id, WaitingEntry) for id in ids)
+        return list(dict.fromkeys(entry.sender for entry in entries if entry is not None))
 
     def waiting(self, room: str) -> Iterable[int]:
         """The seqs of a room that wait for keys."""

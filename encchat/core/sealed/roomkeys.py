@@ -161,7 +161,7 @@ class RoomKeys:
         """
         asker = sender.device
         state = self.get(request.device, request.session)
-        if state is None or state.room_id != request.room_id:
+        if state is None:
             if asker.user == self._own.user and request.device != self._own.id:
                 return  # our other devices ask whoever might have it
             raise LetterRefused(reason="it asks for a room key that we do not have")

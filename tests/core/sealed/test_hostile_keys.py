@@ -465,6 +465,24 @@ class RoomKeys(Trio):
         self.assertEqual((opened.body, opened.late, opened.vouched_by), (b"hello", True, ""))
         self.assertEqual(self.bob.vault.waiting("#tea"), [])
 
+    def test_misled(self) -> None:
+        """The server shows the entry in another room, and as another's, before it shows it where it belongs:
+        its key is asked for all the same."""
+        self.room()
+        other = room_of(self.server, self.alice, self.bob, self.eve, name="#oak")
+        self.alice.say("#tea", "hello")
+        self.server.mail[self.bob.vault.device].clear()
+        entry = self.server.logs["#tea"].pop()
+        for sender in ("eve", "alice"):
+            self.server.put(other, sender, entry.device, "sealed", entry.msgid, entry.body)
+        self.bob.sync()
+        self.server.logs["#tea"].append(entry)
+        self.bob.sync()
+        self.bob.tick(11)
+        sync(self.alice, self.bob)
+        self.assertEqual(self.bob.texts("#tea"), {2: "hello"})
+        self.assertEqual(self.bob.codes("#oak"), {2: "wrong-sender", 3: "wrong-room"})
+
     def test_waiting_outlives_a_restart(self) -> None:
         """What waits is stored, and opened when the key comes."""
         self.room()
@@ -482,11 +500,9 @@ class RoomKeys(Trio):
         """A device that never had the key asks for it: eve's, and a new one of bob's own."""
         self.room()
         self.talk("secret")
-        epoch = self.alice.vault._rooms.epoch("#tea")
-        assert epoch is not None
         session = parse_sealed(self.server.logs["#tea"][-1].body).session
         late = Person(self.server, "bob", identity_=self.bob.identity, seed=1)
-        request = KeyRequest("#tea", epoch.room_id, self.alice.vault.device, session)
+        request = KeyRequest(self.alice.vault.device, session)
         for asker in (self.eve, late):
             self.write(asker, self.alice, request)
             self.alice.sync()
