@@ -98,6 +98,25 @@ def ours(messages: int, size: int) -> dict[str, float]:
     return {"steady": (messages - 1) / (ended - first), "with start": messages / (ended - began)}
 
 
+def peers(messages: int, size: int) -> float:
+    """Messages a second between two of our own, without a service between them: as the script's."""
+    with tempfile.TemporaryDirectory(prefix="encchat-bench-") as place:
+        for name in ("l", "s"):
+            Path(place, name).mkdir(mode=0o700)
+        listener = start("-m", "bench._rsa_peer", "listen", f"{place}/l")
+        port = str(json.loads(first_line(listener, "stdout", '{"port"'))["port"])
+        sender = start("-m", "bench._rsa_peer", "send", port, f"{place}/s", stdin=subprocess.PIPE)
+        assert sender.stdin is not None
+        sender.stdin.write("".join(line + "\n" for line in lines(messages, size)).encode())
+        sender.stdin.close()
+        sender.stdin = None
+        found = json.loads(first_line(listener, "stdout", '"lines"'))
+        stop(sender, listener)
+    if found["lines"] != messages or not found["in_order"]:
+        raise SystemExit("messages were lost or out of order")
+    return float((messages - 1) / found["seconds"])
+
+
 def script(messages: int, size: int, pause: float) -> float | None:
     """Messages a second between two scripts with this pause; None if one was lost."""
     cut = [line[at : at + BLOCK] for line in lines(messages, size) for at in range(0, size, BLOCK)]
@@ -149,14 +168,24 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = sorted((ours(arguments.messages, arguments.size) for _ in range(RUNS)), key=lambda r: r["steady"])
     our = runs[RUNS // 2]
+    direct = sorted(peers(arguments.messages, arguments.size) for _ in range(RUNS))[RUNS // 2]
     pause, rate = fastest_script(min(arguments.messages, 200), arguments.size)
     print(f"{arguments.messages} messages of {arguments.size} bytes, one way, median of {RUNS} runs")
     print(f"  encchat, rsa          {our['steady']:8.0f} a second ({our['with start']:.0f} with the start)")
+    print(f"  the cipher alone      {direct:8.0f} a second, between two peers as the scripts are")
     print(f"  classroom script      {rate:8.0f} a second, pausing {pause * 1000:g} ms after each block")
     if rate:
-        print(f"  ratio                 {our['steady'] / rate:8.1f}")
+        print(
+            f"  ratio                 {our['steady'] / rate:8.1f}, and {direct / rate:.1f} between two peers"
+        )
     if arguments.json:
-        result = {"encchat": our, "script": rate, "script pause": pause, "messages": arguments.messages}
+        result = {
+            "encchat": our,
+            "peers": direct,
+            "script": rate,
+            "script pause": pause,
+            "messages": arguments.messages,
+        }
         Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
 
 
