@@ -64,6 +64,8 @@ LetterBody: TypeAlias = Annotated[bytes, Meta(max_length=MAX_LETTER)]
 
 #: The chain before a room's first entry.
 GENESIS = bytes(32)
+#: What the name of a log begins with that lives in memory, and is another one after a restart.
+PASSING_LOG = bytes(8)
 
 
 class Position(Struct, frozen=True, array_like=True, order=True):
@@ -446,7 +448,8 @@ class Bye(_Message, frozen=True):
 
 class Welcome(_Message, frozen=True):
     """Admitted, as ``name``. ``log`` names the server's log: positions kept for another log mean
-    nothing in this one. ``motd`` is the message of the day."""
+    nothing in this one. A client refuses another log than the one it knew, unless that one's name began with
+    8 zero bytes: such a log lives in memory, and ends with its process. ``motd`` is the message of the day."""
 
     name: Name
     session: Seq

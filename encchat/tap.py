@@ -22,7 +22,7 @@ from encchat.errors import ConfigError, EncchatError, UsageError
 from encchat.logs.blobs import FileBlobs
 from encchat.logs.memory import MemoryLog
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
-from encchat.messages import Limits
+from encchat.messages import PASSING_LOG, Limits
 from encchat.server import audit, collecting, control
 from encchat.server.audit import AuditLog
 from encchat.server.caps import Caps
@@ -189,7 +189,11 @@ def _make_service(
     )
 
     def make_hub() -> Hub:
-        log = MemoryLog(os.urandom(16)) if config.log == "memory" else _open_log(config, data, reactor)
+        log = (
+            MemoryLog(PASSING_LOG + os.urandom(8))
+            if config.log == "memory"
+            else _open_log(config, data, reactor)
+        )
         return Hub(log, log, ReactorTurn(reactor), settings, blobs=FileBlobs(data, reactor))
 
     caps = Caps(config.max_connections + 100, config.max_half_open, config.max_per_address)

@@ -59,7 +59,7 @@ class Chat:
         self._keeping = Keeping(clock, keeper, self.warn)
         self.new_msgid = token
         self.milliseconds = milliseconds
-        self.session = Session(hello, self._recall)
+        self.session = Session(hello, self._recall, self._keeping.judge)
         self._sealed: SealedRooms | None = None
         #: Whether sealed rooms that this person is in, or is let into, are joined without being asked for.
         self.joins_by_itself = False

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat.client import events as e
+from encchat.client.knownlog import judge
 from encchat.client.outbox import Item
 from encchat.client.store import Place, Store, StoreFailed
 from encchat.core.names import is_open
@@ -91,6 +92,13 @@ class Keeping:
         self._places.clear()
         if accept_log:
             self._store.forget_positions(server)
+
+    def judge(self, log: bytes) -> None:
+        """The server is about to name its log.
+
+        :raises OtherLog: it is another one than before.
+        """
+        judge(self._keeper.endpoint, self._store.known_log(self.server), log)
 
     def met(self, log: bytes) -> bool:
         """The server named its log; whether it had another one before."""

@@ -290,7 +290,7 @@ class Session:
     def received(self, frame: bytes, now: float) -> Iterable[e.Event]:
         """A frame of the server: what it means, in order.
 
-        :raises PeerError: the server broke the protocol, or its log is not the one that we know (``knownlog``).
+        :raises PeerError: the server broke the protocol, or its log is not the one that we know.
         :raises Refused: the server does not let us in.
         """
         self._now = now

@@ -48,7 +48,7 @@ def status_line(event: e.Event) -> str | None:
     match event:
         case e.Admitted():
             return f"connected as {shown_name(event.name)}" + (
-                "; the server began a new log" if event.new_log else ""
+                "; the server keeps its log in memory only, and has begun a new one" if event.new_log else ""
             )
         case e.JoinedRoom():
             return _joined(event)

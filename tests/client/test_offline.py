@@ -11,6 +11,7 @@ from encchat.client import events as e
 from encchat.client.keeping import HISTORY
 from encchat.client.link import Patience
 from encchat.client.roomcopy import LogMismatch
+from encchat.messages import PASSING_LOG
 from tests.client.world import Listener, World
 
 LOBBY = "+lobby"
@@ -194,7 +195,9 @@ class AnotherLog(OfflineTestCase):
         self.assertEqual(self.local(), [f"other {number}" for number in range(9)])
 
     def test_under_another_name_is_kept_apart(self) -> None:
-        self.world.server.log = b"M" * 16
+        self.world.server.log = PASSING_LOG + b"M" * 8
+        self.world.accept_log = True
+        self.restart()
         self.world.chat.session.join(LOBBY, 100)
         self.world.later(5)
         self.assertIsNone(self.world.failure)

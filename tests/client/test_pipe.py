@@ -10,12 +10,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
+from encchat.client.knownlog import OtherLog
 from encchat.client.link import Patience
 from encchat.client.outbox import Item
 from encchat.client.pipe import HIGH_WATER, LOW_WATER, MAX_JSON, PATIENCE, CannotJoin, Manner, NotStored, Pipe
 from encchat.client.sending import Sending, SendNotStored, Unwanted
 from encchat.client.store import StoreFailed
 from encchat.errors import EncchatError
+from encchat.messages import PASSING_LOG
 from encchat.wire import decode_entry
 from tests.client.world import HERE, FakeReader, FakeWriter, World
 
@@ -268,15 +270,36 @@ class Positions(PipeTestCase):
         self.world.settle()
         self.assertEqual(self.code, 0)
 
-    def test_a_new_log(self) -> None:
+    def test_a_log_in_memory_is_another_one_after_a_restart(self) -> None:
+        self.world.server.log = PASSING_LOG + b"M" * 8
         self.start()
         self.feed(b"")
-        self.world.server.log = b"N" * 16
+        self.world.server.log = PASSING_LOG + b"N" * 8
         self.world.server.rooms.clear()
         self.restart()
-        self.assertIn("connected as alice; the server began a new log", self.status)
+        told = "connected as alice; the server keeps its log in memory only, and has begun a new one"
+        self.assertIn(told, self.status)
         self.restart()
         self.assertIn("connected as alice", self.status)
+
+    def test_another_log_is_refused_until_it_is_accepted(self) -> None:
+        self.start()
+        self.feed(b"")
+        for log in (b"N" * 16, PASSING_LOG + b"N" * 8):
+            self.world.server.log = log
+            self.restart()
+            self.assertIsInstance(self.world.failure, OtherLog)
+            self.assertEqual(self.world.failure.exit_code, 76)
+            self.assertIn("--accept-log", str(self.world.failure))
+            self.assertNotIn(LOBBY, self.world.transport.link.inside)
+            self.done.cancel()
+        self.world.accept_log = True
+        self.restart()
+        self.assertIsNone(self.world.failure)
+        self.done.cancel()
+        self.world.accept_log = False
+        self.restart()
+        self.assertIsNone(self.world.failure)
 
     def test_a_log_that_went_back_is_refused_until_it_is_accepted(self) -> None:
         self.world.server.say(LOBBY, "one")
@@ -389,9 +412,10 @@ class Outages(PipeTestCase):
         self.assertIsNone(self.error)
 
     def test_a_store_that_fails_at_the_welcome(self) -> None:
+        self.world.server.log = PASSING_LOG + b"M" * 8
         self.start()
         self.world.store._database.connection.execute("PRAGMA query_only = ON")
-        self.world.server.log = b"N" * 16
+        self.world.server.log = PASSING_LOG + b"N" * 8
         self.world.server.rooms.clear()
         self.world.cut()
         self.world.later(2)
@@ -556,6 +580,7 @@ class Json(PipeTestCase):
         self.assertEqual(self.code, 1)
 
     def test_everything_else_that_happens(self) -> None:
+        self.world.server.log = PASSING_LOG + b"M" * 8
         self.start()
         self.world.server.refuse[m.Join] = ("no-such-room", 0)
         self.world.server.refuse[m.Whois] = ("no-such-name", 0)
@@ -573,7 +598,7 @@ class Json(PipeTestCase):
         self.world.settle()
         self.world.server.refuse.clear()
         self.world.server.rooms.clear()
-        self.world.server.log = b"N" * 16
+        self.world.server.log = PASSING_LOG + b"N" * 8
         self.world.cut()
         self.world.later(2)
         self.feed(b'{"command": "/part"}\n')

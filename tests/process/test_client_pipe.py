@@ -218,8 +218,19 @@ class Outages(ClientCase):
         for file in (self.home / "server").glob("*.sqlite*"):
             file.unlink()
         service = await self.serve(port=str(port))
+        child = await self.run_client(service.address, name="alice", code=76)
+        self.assertTrue(any("--accept-log" in line for line in child.err), child.report())
+        await self.run_client("--accept-log", service.address, name="alice")
+        await self.run_client(service.address, name="alice")
+
+    async def test_a_service_that_keeps_its_log_in_memory(self) -> None:
+        service = await self.serve("--log", "memory")
+        port = service.port
+        await self.run_client("--accept-new", "--history", "0", service.address, name="alice")
+        await service.stop()
+        service = await self.serve("--log", "memory", port=str(port))
         child = await self.run_client(service.address, name="alice")
-        self.assertTrue(any("the server began a new log" in line for line in child.err), child.report())
+        self.assertTrue(any("has begun a new one" in line for line in child.err), child.report())
 
 
 class Imports(ClientCase):

@@ -216,6 +216,11 @@ class Store:
             database.execute("INSERT OR REPLACE INTO met VALUES (?, ?, ?)", (endpoint, server, log))
         return bool(rows) and rows[0][0] != log
 
+    def known_log(self, server: str) -> bytes | None:
+        """The log that this server had when it was last met; None if it never was."""
+        rows = self._database.read("SELECT log FROM logs WHERE server = ?", (server,))
+        return rows[0][0] if rows else None
+
     def last_met(self, endpoint: str) -> Met | None:
         """Whom a client last met at an endpoint; None if nobody."""
         rows = self._database.read("SELECT server, log FROM met WHERE endpoint = ?", (endpoint,))
