@@ -52,6 +52,8 @@ class Options:
     send_file: tuple[str, str] | None = None
     get: tuple[str, int] | None = None
     to: str | None = None
+    restore: str | None = None
+    passphrase_fd: int | None = None
 
     @property
     def extract(self) -> bool:
@@ -73,6 +75,10 @@ class Options:
 @click.option("--send-file", nargs=2, metavar="ROOM PATH", help="Give one file; exit 0 once it is there.")
 @click.option("--get", type=(str, click.IntRange(1)), metavar="ROOM NUMBER", help="Save one file of a room.")
 @click.option("--to", metavar="PATH", help="With --get: save it there [default: your downloads].")
+@click.option("--restore", metavar="FILE", help="Take the keys of sealed rooms that /backup wrote, and end.")
+@click.option(
+    "--passphrase-fd", type=click.IntRange(0, 1_000_000), metavar="N", help="Read a passphrase from there."
+)
 @click.option("--json", is_flag=True, help="In a pipe: one JSON object a line, both ways.")
 @click.option("--follow", is_flag=True, help="In a pipe: stay after the end of the input.")
 @click.option("--history", type=click.IntRange(0, 1_000_000), metavar="N", help="Begin N messages back.")
@@ -202,6 +208,10 @@ def _check(options: Options) -> None:
         wrong("--send-file and --get show nothing of the room: leave out --follow and --history.")
     if (options.send_file or options.get) and options.classic:
         wrong("--classic knows no files: leave out --send-file and --get.")
+    if options.restore and (options.send or options.send_file or options.get or options.extract):
+        wrong("--restore takes a backup and ends: leave out what else is to be done.")
+    if options.restore and options.classic:
+        wrong("--classic has no sealed rooms: leave out --restore.")
     if options.to is not None and not options.get:
         wrong("--to says where --get saves a file.")
     if options.send and not options.send[1]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from getpass import getpass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from encchat.cli.wire import ClientWire
     from encchat.client.progress import Progress
     from encchat.client.span import Span
+    from encchat.core.sealed.backup import Contents
 
 #: Seconds that a pipe goes without a connection before it gives up.
 PIPE_PATIENCE = 120.0
@@ -123,6 +125,23 @@ def run(options: Options) -> int:
     return Runner(reactor).run(lambda: program.run(reactor))
 
 
+def _contents(options: Options) -> Contents | None:
+    """What the backup holds that is to be taken, before anything else is done."""
+    if options.restore is None:
+        return None
+    from encchat.client.backing import NoPassphrase, read_backup, read_passphrase
+
+    def passphrase() -> str:
+        if options.passphrase_fd is not None:
+            return read_passphrase(options.passphrase_fd)
+        try:
+            return getpass("Passphrase of the backup: ")
+        except EOFError:
+            raise NoPassphrase(reason="the input ended") from None
+
+    return read_backup(options.restore, passphrase)
+
+
 #: What Twisted's reactors import for TLS of their own, which we do not use: it brings OpenSSL and X.509.
 _TLS = ("twisted.protocols.tls", "twisted.internet.ssl", "twisted.internet._newtls")
 
@@ -150,13 +169,16 @@ class Program:
         self.address = parse_address(options.address)
         #: What does one thing and ends: --send, --send-file, --get.
         self.errand = options.send or options.send_file or options.get
+        self.restored = _contents(options)
         self.name = choose_name(options.name, os.environ)
         self.room = meant(self.errand[0] if self.errand else options.room, self.name.shown)
         self.link = link_code(options.link, self.name) if options.link is not None else ""
         self.status = status(PROGRAM)
         on_terminal = sys.stdin is not None and os.isatty(0) and os.isatty(1)
         #: A person types and reads.
-        self.interactive = on_terminal and not (options.json or self.errand or options.extract)
+        self.interactive = on_terminal and not (
+            options.json or self.errand or options.extract or options.restore
+        )
         dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
         #: The terminal may be drawn on.
         self.full_screen = self.interactive and not (options.linear or dumb or options.classic)
@@ -243,6 +265,7 @@ class Program:
             reactor, trust, self.name.shown, link_code=self.link, accept_log=self.options.accept_log
         )
         console = self._console(reactor, chat)
+        console.secret_fd = self.options.passphrase_fd
         if self.wire is not None and self.interactive:
             self.wire.move_to(console)
         waiting = chat.start(console)
@@ -286,6 +309,10 @@ class Program:
 
     def _console(self, reactor: Any, chat: Chat) -> Any:
         options = self.options
+        if self.restored is not None:
+            from encchat.client.backing import Restoring
+
+            return Restoring(chat, self.restored, self.status)
         if options.send:
             from encchat.client.sending import Sending
 

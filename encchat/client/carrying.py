@@ -15,10 +15,14 @@ from twisted.internet.task import LoopingCall
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.ending import race
-from encchat.client.pipe import PATIENCE, CannotJoin
+from encchat.client.entering import enter
+from encchat.client.pipe import PATIENCE, CannotJoin, Withheld
+from encchat.client.sealnews import news_lines
 from encchat.client.sending import Unwanted
 from encchat.client.show import progress_words, status_line
+from encchat.core.names import is_open
 from encchat.core.plain import shown_name
+from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError, RefusedError, StorageError, UsageError
 from encchat.text import clean_line
 
@@ -75,6 +79,8 @@ class Carrying:
         self._status = status
         self._progress = progress
         self._told = 0
+        #: All that was in the room before has come.
+        self._read = False
         self._moved = clock.seconds()
         self._given: e.FileGiven | None = None
         self._end: Deferred[None] = Deferred()
@@ -84,8 +90,6 @@ class Carrying:
 
         :raises EncchatError: it could not be carried; says why.
         """
-        self._chat.session.join(self._room, resume=False)
-        self._chat.flush()
         watch = LoopingCall(self._watch)
         watch.clock = self._clock
         watch.start(1.0, now=False)
@@ -96,8 +100,9 @@ class Carrying:
         return 0
 
     async def _carry(self) -> None:
-        room = self._chat.session.rooms[self._room]
-        await self._chat.when(lambda: room.entered)
+        await enter(self._chat, self._room, resume=False)
+        if not is_open(self._room):  # what is there to be fetched has to be read first
+            await self._chat.when(lambda: self._read)
         self._moved = self._clock.seconds()
         self._start()
         await Deferred()  # until _end
@@ -115,6 +120,13 @@ class Carrying:
             match event:
                 case e.NotJoined() | e.PutOut():
                     self._give_up(CannotJoin(room=event.room, reason=event.text))
+                case e.JoinedRoom() if event.room == self._room:
+                    self._read = event.start.seq >= event.head.seq
+                case e.CaughtUp() if event.room == self._room:
+                    self._read = True
+                case e.SealedNews(news) if isinstance(news, fx.SendBlocked | fx.RolledBack):
+                    words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))
+                    self._give_up(Withheld(reason=words))
                 case e.FileProgress():
                     self._moved = self._clock.seconds()
                     self._tell(event)

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from encchat.client import (
     administering,
+    backing,
     filing,
     helping,
     moderating,
@@ -190,7 +191,7 @@ GROUPS: Mapping[str, tuple[Command, ...]] = {
     "what was said": reading.COMMANDS,
     "people": (*roaming.PEOPLE, *trusting.VERIFY),
     "moderation": moderating.COMMANDS,
-    "you and your devices": (*moderating.DEVICES, *trusting.DEVICES),
+    "you and your devices": (*moderating.DEVICES, *trusting.DEVICES, backing.BACKUP),
     "the server": administering.COMMANDS,
     "this client": (*settling.COMMANDS, helping.HELP, helping.QUIT),
 }

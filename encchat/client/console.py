@@ -12,12 +12,14 @@ from typing import cast
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.colours import Line
 from encchat.client.commands import HISTORY, Commands
 from encchat.client.ending import race
+from encchat.client.entering import enter
 from encchat.client.lines import pieces
 from encchat.client.memory import SAID
 from encchat.client.notify import call
@@ -26,6 +28,7 @@ from encchat.client.sealnews import news_lines
 from encchat.client.show import answer_lines, count, day_words, moment, now, status_line
 from encchat.client.shown import Shown
 from encchat.client.titles import titled
+from encchat.core.names import is_conversation, is_open
 from encchat.errors import EncchatError, RefusedError
 from encchat.messages import Entry, Position
 from encchat.text import clean, clean_line
@@ -60,6 +63,10 @@ class PersonConsole(Shown):
         self.over: Deferred[int] = Deferred()
         self._hidden_up_to: dict[str, int] = {}
         self._greeted = False
+        #: What was asked that nobody else should see, and who waits for it.
+        self._asked: tuple[str, Deferred[str | None]] | None = None
+        #: Of sealed rooms that were entered and not looked at yet, what was kept from before.
+        self._older: dict[str, e.History] = {}
         #: There was no connection yet, but there will be.
         self._apart = False
         #: The day of what was shown last; None: nothing was.
@@ -96,8 +103,7 @@ class PersonConsole(Shown):
         :raises EncchatError: it cannot go on.
         """
         history = HISTORY if self.history is None else self.history
-        self.chat.session.join(self.first_room, history, resume=self.history is None)
-        self.chat.flush()
+        self._enter(history)
         code: list[int] = []
 
         async def leave() -> None:
@@ -110,6 +116,20 @@ class PersonConsole(Shown):
             left = count(self.chat.unacknowledged, "message is", "messages are")
             self.note(f"{left} kept, and sent when you come back")
         return code[0] if code else 0
+
+    def _enter(self, history: int) -> None:
+        if not is_conversation(self.first_room):
+            self.chat.session.join(self.first_room, history, resume=self.history is None)
+            self.chat.flush()
+            return
+        self.commands.going.add(self.first_room)
+        entering = Deferred.fromCoroutine(enter(self.chat, self.first_room))
+        entering.addErrback(self._not_entered)
+
+    def _not_entered(self, failure: Failure) -> None:
+        failure.trap(EncchatError)
+        self._apart = True
+        self.warn(str(failure.value))
 
     def _last_moment(self) -> Deferred[None]:
         return cast("Deferred[None]", deferLater(self.clock, LAST_MOMENT))
@@ -127,10 +147,39 @@ class PersonConsole(Shown):
 
     def typed(self, text: str) -> None:
         """The user has entered a line; what is wrong with it is told."""
+        if self._asked is not None:
+            self.answer(text or None)
+            return
         try:
             self.commands.typed(text)
         except EncchatError as error:
             self.warn(str(error))
+
+    def ask_secret(self, question: str) -> Deferred[str | None]:
+        """As the base; where no file descriptor was named, the next line that is typed is the answer, and
+        nobody sees it."""
+        if self.secret_fd is not None:
+            return super().ask_secret(question)
+        self.answer(None)
+        answer: Deferred[str | None] = Deferred()
+        self._asked = question, answer
+        self.hide(question)
+        return answer
+
+    def answer(self, secret: str | None) -> None:
+        """What was asked is answered; None: it is not to be."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self.hide("")
+            asked[1].callback(secret)
+
+    def hide(self, question: str) -> None:
+        """Show nothing of what is typed from now on; with no question, show it again."""
+
+    @property
+    def question(self) -> str:
+        """What is asked, of which the answer must not be seen."""
+        return "" if self._asked is None else self._asked[0]
 
     def finish(self, code: int) -> None:
         """The conversation is over."""
@@ -157,6 +206,9 @@ class PersonConsole(Shown):
         super().go(room)
         unread = self.tabs.read(room)
         self.note(f"now in {self.title(room)}" + (f", {unread} unread" if unread else ""))
+        older = self._older.pop(room, None)
+        if older is not None:
+            self.show(self._history_lines(room, older.entries, older.more))
         self.show(
             [
                 line
@@ -257,12 +309,26 @@ class PersonConsole(Shown):
         missed = event.head.seq - event.start.seq
         self._hidden_up_to[event.room] = event.head.seq - MISSED
         lines = [_note(status_line(titled(event, self.chat.name)) or "")]
+        if event.first and not is_open(event.room):
+            lines += self._kept(event)
         if missed > MISSED:
             lines.append(_note(f"the last {MISSED} of them follow; /history shows older ones"))
         return lines
 
+    def _kept(self, event: e.JoinedRoom) -> list[Line]:
+        """What was said before in a sealed room, which only this client has: now, or when it is looked at."""
+        kept = self.chat.local_history(event.room, event.start.seq + 1, HISTORY)
+        self.observe(kept)
+        if not kept.entries:
+            return []
+        if self.room == event.room:
+            return self._history_lines(event.room, kept.entries, kept.more)
+        self._older[event.room] = kept
+        return []
+
     def _left(self, room: str) -> None:
         self.memory.forget(room)
+        self._older.pop(room, None)
         if self.room == room:
             self.room = next(iter(self.tabs.numbers), None)
 

@@ -18,6 +18,8 @@ class Desk(Protocol):
 
     @property
     def asking(self) -> bool: ...
+    @property
+    def question(self) -> str: ...
     def may_send(self, text: str) -> bool: ...
     def refuse(self) -> None: ...
     def entered(self, text: str) -> None: ...
@@ -63,7 +65,7 @@ def _take(event: KeyPressEvent, desk: Desk) -> None:
     """Take the line as it is, and have an empty one."""
     buffer = event.current_buffer
     text = buffer.text
-    if text.strip():
+    if text.strip() and not desk.question:
         buffer.append_to_history()
     buffer.reset()
     desk.entered(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import termios
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -35,7 +37,10 @@ class Linear(PersonConsole):
 
     async def run(self) -> int:
         """As the base, and everything is on the screen at the end."""
-        code = await super().run()
+        try:
+            code = await super().run()
+        finally:
+            self.answer(None)
         await self._writer.written()
         return code
 
@@ -47,6 +52,15 @@ class Linear(PersonConsole):
         self._writer.then(lambda: self.seen(reached))
         if self._writer.full:
             self.chat.hold()
+
+    def hide(self, question: str) -> None:
+        """Turn off the terminal's echo, or on."""
+        if question:
+            self.note(f"{question} (it is not shown; an empty line stops)")
+        with suppress(termios.error, OSError, ValueError):
+            found = termios.tcgetattr(0)
+            found[3] = found[3] & ~termios.ECHO if question else found[3] | termios.ECHO
+            termios.tcsetattr(0, termios.TCSADRAIN, found)
 
     def signal(self, code: str) -> None:
         """A bell is heard where lines are read, too."""

@@ -18,6 +18,7 @@ from encchat.client import jsonlines
 from encchat.client.chat import Chat
 from encchat.client.commands import Commands
 from encchat.client.ending import race
+from encchat.client.entering import enter
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
 from encchat.client.progress import Progress
 from encchat.client.sealnews import news_lines
@@ -104,18 +105,13 @@ class Pipe(Shown):
 
         :raises EncchatError: it cannot go on.
         """
-        self._enter()
         work = Deferred.fromCoroutine(self._work())
         await race(self._clock, work, self._fatal)
         return 1 if self._failed or self._writer.broken else 0
 
-    def _enter(self) -> None:
-        history = self._manner.history
-        self._chat.session.join(self._manner.room, history or 0, resume=history is None)
-        self._chat.flush()
-
     async def _work(self) -> None:
-        await self._chat.when(self._joined)
+        history = self._manner.history
+        await enter(self._chat, self._manner.room, history or 0, resume=history is None)
         await self._read_input()
         if self._manner.follow and not self._quit:
             await self._chat.when(lambda: self._quit)
@@ -123,10 +119,6 @@ class Pipe(Shown):
         if self._progress is not None:
             self._progress.clear()
         await self._writer.written()
-
-    def _joined(self) -> bool:
-        room = self._chat.session.rooms.get(self._manner.room)
-        return room is not None and room.entered
 
     def _finished(self) -> bool:
         chat = self._chat

@@ -10,9 +10,12 @@ from twisted.internet.interfaces import IReactorTime
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.ending import race
+from encchat.client.entering import enter
 from encchat.client.lines import pieces
-from encchat.client.pipe import PATIENCE, CannotJoin
+from encchat.client.pipe import PATIENCE, CannotJoin, Withheld
+from encchat.client.sealnews import news_lines
 from encchat.client.show import status_line
+from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError, RefusedError, StorageError
 
 
@@ -45,14 +48,11 @@ class Sending:
 
         :raises EncchatError: it is not; says why.
         """
-        self._chat.session.join(self._room, resume=False)
-        self._chat.flush()
         await race(self._clock, Deferred.fromCoroutine(self._send()), self._fatal)
         return 0
 
     async def _send(self) -> None:
-        room = self._chat.session.rooms[self._room]
-        await self._chat.when(lambda: room.entered)
+        await enter(self._chat, self._room, resume=False)
         parts = pieces(self._text.encode("utf-8", "replace"), self._chat.max_body(self._room))
         self._chat.say(self._room, *(part.decode("utf-8") for part in parts))
         await self._chat.when(lambda: not self._chat.unacknowledged)
@@ -65,10 +65,19 @@ class Sending:
                     self._give_up(CannotJoin(room=event.room, reason=event.text))
                 case e.NotSent():
                     self._give_up(Unwanted(reason=event.text))
+                case e.SealedNews(news):
+                    self._hear(news)
                 case e.Delayed():
                     self._be_patient(event)
                 case e.LinkLost() | e.ServerComplains() | e.ServerCloses():
                     self._status(status_line(event) or "")
+
+    def _hear(self, news: fx.Event) -> None:
+        words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))
+        if isinstance(news, fx.SendBlocked | fx.RolledBack):
+            self._give_up(Withheld(reason=words))
+        elif isinstance(news, fx.IdentityChanged | fx.KeysRejected | fx.Forked):
+            self._status(words)
 
     def warn(self, text: str) -> None:
         """Tell what went wrong on our side."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred, succeed
+
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.entrylines import EntryLines
@@ -9,6 +11,12 @@ from encchat.client.memory import Memory
 from encchat.client.preferences import Preferences
 from encchat.client.tabs import Tabs
 from encchat.client.titles import title
+from encchat.errors import UsageError
+
+
+class NobodyToAsk(UsageError):
+    """Nobody is here who could be asked for a passphrase. Start with --passphrase-fd N, and write it to that
+    file descriptor."""
 
 
 class Shown:
@@ -20,6 +28,9 @@ class Shown:
         self.room: str | None = room
         self.tabs = Tabs()
         self.memory = Memory()
+        #: The file descriptor that a passphrase is read from, and the passphrase once it was.
+        self.secret_fd: int | None = None
+        self.secret: str | None = None
         self.preferences = Preferences(chat.setting, chat.set_setting)
         self.entries = EntryLines(self.memory, lambda: self.room, lambda: self.chat.name)
         self.entries.numbers = self.preferences["numbers"] == "on"
@@ -40,6 +51,20 @@ class Shown:
     def go(self, room: str) -> None:
         """Show and write to a room that we are in."""
         self.room = room
+
+    def ask_secret(self, question: str) -> Deferred[str | None]:
+        """Ask for something that nobody else should see; None if the person would rather not. Here it is the
+        first line of the file descriptor that was named for it.
+
+        :raises NobodyToAsk: none was.
+        """
+        if self.secret is None:
+            if self.secret_fd is None:
+                raise NobodyToAsk()
+            from encchat.client.backing import read_passphrase
+
+            self.secret = read_passphrase(self.secret_fd)
+        return succeed(self.secret)
 
     def title(self, room: str) -> str:
         """A room as people call it, cleaned."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application, in_terminal
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.styles import Style
@@ -117,7 +118,10 @@ class Terminal(PersonConsole):
         them would be echoed anywhere, and C-d be lost.)"""
         session: PromptSession[str] = PromptSession(
             lambda: [
-                ("class:room", shown_room(self.title(self.room) if self.room else "no room")),
+                (
+                    "class:room",
+                    self.question or shown_room(self.title(self.room) if self.room else "no room"),
+                ),
                 ("", "> "),
             ],
             bottom_toolbar=self._bottom,
@@ -128,6 +132,7 @@ class Terminal(PersonConsole):
             input=Keyboard(sys.stdin),
             output=self._window,
             enable_suspend=True,
+            is_password=Condition(lambda: bool(self.question)),
         )
         session.app.ttimeoutlen = session.app.timeoutlen = 0.1  # seconds that ESC waits for what may follow
         session.app.after_render += self._rendered
@@ -277,6 +282,10 @@ class Terminal(PersonConsole):
             waiting = {item.msgid for item in self.chat.waiting()}
             self.queued([item for item in items if item.msgid in waiting])
 
+    def hide(self, question: str) -> None:
+        """The prompt asks, and shows stars (``converse``)."""
+        self._draw_soon()
+
     def prefill(self, text: str) -> bool:
         """Put a text into the line."""
         if self._session is None:
@@ -320,7 +329,7 @@ class Terminal(PersonConsole):
 
     def complete(self, before: str, by: int) -> str | None:
         """Tab."""
-        return self._completion.step(before, by)
+        return None if self.question else self._completion.step(before, by)
 
     def go_to(self, number: int) -> None:
         """The room of that number."""
@@ -346,6 +355,9 @@ class Terminal(PersonConsole):
 
     def interrupted(self) -> bool:
         """C-c on an empty line; whether to leave."""
+        if self.question:
+            self.answer(None)
+            return False
         self._interrupts += 1
         if self._interrupts > 1:
             return True

@@ -1,0 +1,23 @@
+"""How what does one thing, or reads a pipe, comes into its room: an open one, a sealed one, or a conversation
+that perhaps has to begin."""
+
+from __future__ import annotations
+
+from encchat.client.chat import Chat
+from encchat.client.entrylines import name_key
+from encchat.core.names import is_conversation, is_open, other
+
+
+async def enter(chat: Chat, room: str, history: int = 0, *, resume: bool = True) -> None:
+    """Be in a room, whenever there is a connection. If that cannot be, ``NotJoined`` tells, or:
+
+    :raises SealedUnavailable: there are no sealed rooms here.
+    """
+    if not is_open(room):
+        await chat.when(lambda: chat.session.admitted)
+    if is_conversation(room):
+        chat.sealed.conversation(other(room, name_key(chat.name)))
+    else:
+        chat.session.join(room, history, resume=resume)
+        chat.flush()
+    await chat.when(lambda: room in chat.session.rooms and chat.session.rooms[room].entered)
