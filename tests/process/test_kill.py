@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessValue
 
 from encchat import messages as m
+from encchat.client.store import FILE, Store
 from encchat.logs.verify import verify
 from encchat.wire import advance, decode_entry
 from tests.process.harness import ProcessCase, Service, reactor
@@ -204,18 +205,18 @@ class KilledClient(ProcessCase):
             if stopped:
                 os.kill(service.pid, signal.SIGSTOP)
             client.say(*lines[50:])
-            while stopped and lines[-1] not in self._kept():
+            while stopped and lines[-1] not in self._kept(service.address):
                 self.assertIsNone(client.status, client.report())
                 await deferLater(reactor, 0.05)
             await deferLater(reactor, random.uniform(0, 0.1))
             client.signal(signal.SIGKILL)
             self.assertEqual(await client.end(), -signal.SIGKILL)
-            kept = self._kept()
+            kept = self._kept(service.address)
             os.kill(service.pid, signal.SIGCONT)
             again = self.client(service.address, name="alice")
             again.close_stdin()
             self.assertEqual(await again.end(), 0, again.report())
-            self.assertEqual(self._kept(), [])
+            self.assertEqual(self._kept(service.address), [])
             marker = m.Send(number + 2, ROOM, bytes([number] * 16), "text", b"the round is over")
             before = len(reader.news)
             reader.send(marker)
@@ -237,8 +238,10 @@ class KilledClient(ProcessCase):
     def _entries(self, reader: FramePeer) -> list[m.Entry]:
         return [message for message in reader.news if type(message) is m.Entry]
 
-    def _kept(self) -> list[str]:
+    def _kept(self, endpoint: str) -> list[str]:
         """The lines in the client's store that are not acknowledged, as it is on disk."""
-        (path,) = (self.home / "client").rglob("client.sqlite")
-        with closing(sqlite3.connect(path)) as database:
-            return [body.decode() for (body,) in database.execute("SELECT body FROM outbox ORDER BY number")]
+        (path,) = (self.home / "client").rglob(FILE)
+        with closing(Store.open(path.parent)) as store:
+            kept = [item.body.decode() for item in store.outbox(endpoint, lane=0)]
+            self.assertEqual(store.take_notices(), [])
+        return kept
