@@ -32,6 +32,9 @@ class Chat:
         self.most = max(self.most, len(self.outbox))
         return []
 
+    def max_body(self, room: str) -> int:
+        return m.Limits().body
+
     @property
     def unacknowledged(self) -> int:
         return len(self.outbox)
