@@ -80,6 +80,7 @@ class ISecureTransport(ITransport, IConsumer, IPushProducer):
         "Meaningful from handshakeCompleted on."
     )
     peerIdentity: PeerIdentity | None = Attribute("Who the peer is; None before handshakeCompleted.")
+    dear: bool = Attribute("Whether writing takes so long (200 µs a KiB) that little is done at once.")
 
     def abortConnection() -> None:
         """Close at once and forget what is still to be sent."""

@@ -66,6 +66,8 @@ class CipherLayer(Protocol):
     log: ClassVar[Logger] = Logger()
     #: True from the moment that either side closes: what is written then is dropped.
     disconnecting = False
+    #: Protecting what is written takes so long that others have to wait: about 200 µs a KiB.
+    dear: ClassVar[bool] = False
     #: Decides which failed handshakes are told of; None: all.
     quiet: Quiet | None = None
 

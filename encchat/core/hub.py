@@ -26,6 +26,7 @@ from encchat.core.limits import Lines
 from encchat.core.names import LOBBY, Name, is_open, parse_name
 from encchat.core.pace import Pace
 from encchat.core.post import Post
+from encchat.core.reading import DearShare
 from encchat.core.refusals import NoSuchName, NoSuchRoom, NotAMember
 from encchat.core.rooms import LIST_BYTES, Room
 from encchat.core.rules import Act, Person, Rank, RoomRecord, key_token
@@ -80,6 +81,7 @@ class Hub:
         self.arrivals = Lines(*ARRIVAL_LINES, turn.now())
         self.complaints = Lines(*COMPLAINT_LINES, turn.now())
         self._pace = Pace()
+        self.dear = DearShare(turn)
         self.post = Post(self)
         self.claims = ClaimRates()
         self.enrolment = Enrolment(self.directory)
@@ -354,6 +356,7 @@ class Hub:
     def flush(self) -> None:
         """One write to each session that something waits for."""
         began = self.turn.now()
+        self.dear.renew()
         self._flushing = True  # what the loops below touch is flushed by them, not by another turn
         rooms, self._dirty_rooms = self._dirty_rooms, set()
         behind: dict[Session, None] = {}

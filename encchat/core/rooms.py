@@ -273,7 +273,7 @@ class Room:
         self.announced = max(self.announced, last)
         joined = b"".join(entries + signals)
         for session, membership in self._memberships.items():
-            if session.congested:
+            if session.congested or (entries and session.dear and not session.hub.dear.spend(len(joined))):
                 membership.stale = membership.stale or bool(signals)
             elif membership.cursor == first - 1:
                 membership.cursor = last

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from msgspec import Struct
 
 from encchat import messages as m
+from encchat.core.allowances import Allowances
 from encchat.core.identity import PeerIdentity
-from encchat.core.interfaces import IOutlet, Trimmed
-from encchat.core.limits import TokenBucket
+from encchat.core.interfaces import IOutlet
 from encchat.core.names import Name
-from encchat.core.positions import position_from
+from encchat.core.reading import Reading
 from encchat.core.refusals import HelloTimeout, NotInRoom, RateLimited
 from encchat.core.requests import HANDLERS, UNMETERED
 from encchat.core.rooms import Membership, Room
@@ -33,24 +33,12 @@ if TYPE_CHECKING:
     from encchat.core.hub import Hub
     from encchat.core.post import Delivery
 
-#: Requests other than Send: a second, and at once.
-REQUEST_RATE, REQUEST_BURST = 20, 100
-#: Acts of moderation, and codes for devices: a second, and at once.
-ACT_RATE, ACT_BURST = 2, 20
-#: Bytes of a page that cost as much of that rate as another request.
-REQUEST_BYTES = 16 * 1024
-#: Bytes of files, in the same units: a second, and at once. These are 8 MiB a second.
-FILE_RATE, FILE_BURST = 512, 1024
-#: Requests about keys and mail of devices: a second, and at once. A room of two hundred is set up with these.
-KEY_RATE, KEY_BURST = 30, 600
 #: Messages, and bytes of them, that wait behind a request before the peer is no longer read.
 MAX_WAITING, MAX_WAITING_BYTES = 200, 256 * 1024
 #: Seconds of silence until we ask, and until we give up.
 PING_AFTER, GONE_AFTER = 30.0, 90.0
 #: Seconds that a peer may take nothing of what fills its transport.
 STUCK_AFTER = 300.0
-#: Bytes of history that are read and written at a time.
-PAGE_BYTES = 128 * 1024
 #: Milliseconds after which a client may try again when the log could not be written.
 STORAGE_WAIT = 2000
 #: Refusals after admission that the audit log is told of.
@@ -75,10 +63,12 @@ LEGAL: dict[State, frozenset[type[Struct]]] = {
 }
 
 
-class Session:
+class Session(Allowances):
     """A peer of the hub. ``receive`` what it sends; tell it ``congested``, ``drained`` and ``lost``."""
 
     classic: ClassVar[bool] = False
+    #: Protecting what is written takes the whole server's time: it is pushed little in one turn.
+    dear = False
 
     def __init__(self, hub: Hub, identity: PeerIdentity, outlet: IOutlet) -> None:
         self.hub = hub
@@ -92,17 +82,11 @@ class Session:
         self.since = hub.milliseconds()
         #: The transport holds more than it should: push nothing.
         self.congested = False
-        now = hub.turn.now()
-        limits = hub.settings.limits
-        self._sends = TokenBucket(limits.rate, limits.burst, now)
-        self._requests = TokenBucket(REQUEST_RATE if limits.rate else 0, REQUEST_BURST, now)
-        self._file_bytes = TokenBucket(FILE_RATE if limits.rate else 0, FILE_BURST, now)
-        self._acts = TokenBucket(ACT_RATE if limits.rate else 0, ACT_BURST, now)
-        self._keys = TokenBucket(KEY_RATE if limits.rate else 0, KEY_BURST, now)
+        super().__init__(hub.settings.limits, hub.turn)
         #: Which device this is, once it has shown that; and its mail on the way.
         self.device_id = ""
         self.delivery: Delivery | None = None
-        self._heard = now
+        self._heard = hub.turn.now()
         self._asked = False
         self._busy = False
         self._going_on = False
@@ -112,10 +96,15 @@ class Session:
         self._waiting_bytes = 0
         self._memberships: dict[str, Membership] = {}
         self._out: list[bytes] = []
-        self._catching_up = False
+        self._reading = Reading(self)
         hub.greet(self)
 
     # -------------------------------------------------------------------------------------- input
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether it is in."""
+        return self.state is State.ADMITTED
 
     @property
     def closed(self) -> bool:
@@ -187,7 +176,7 @@ class Session:
             return
         try:
             if not isinstance(message, UNMETERED):
-                self._take(self._requests)
+                self.take_request()
             work = HANDLERS[type(message)](self, message)
         except EncchatError as error:
             self._refuse(message, error)
@@ -250,59 +239,6 @@ class Session:
             wait = cast(int, error.facts["wait"])
         self.answer(m.Error(request, error.code, clean_line(str(error), 1000), wait))
 
-    def take_send(self) -> None:
-        """Spend one send of the peer's rate.
-
-        :raises RateLimited: there is none left just now.
-        """
-        self._take(self._sends)
-
-    def take_act(self) -> None:
-        """Spend one act of the peer's rate.
-
-        :raises RateLimited: there is none left just now.
-        """
-        self._take(self._acts)
-
-    def take_file_bytes(self, size: int) -> None:
-        """Spend ``size`` bytes of files of the peer's rate; a few also for none.
-
-        :raises RateLimited: there are none left just now.
-        """
-        self._take(self._file_bytes)
-        self.charge_file_bytes(size)
-
-    def charge_file_bytes(self, size: int) -> None:
-        """Count ``size`` bytes of files that came or went; the request itself has cost as much as the first
-        of them."""
-        self._file_bytes.spend(max(0, size / REQUEST_BYTES - 1))
-
-    def take_keys(self, requests: float) -> None:
-        """Spend as much of the peer's rate for keys and mail as so many requests cost.
-
-        :raises RateLimited: there is none left just now.
-        """
-        self._take(self._keys)
-        self._keys.spend(requests - 1)
-
-    def charge_keys(self, size: int) -> None:
-        """Count ``size`` bytes of keys or mail as more than one request."""
-        self._keys.spend(size / REQUEST_BYTES)
-
-    def charge(self, size: int) -> None:
-        """Count an answer of ``size`` bytes as more than one request, as protecting it costs time: the next
-        ones wait for it."""
-        self._requests.spend(size / REQUEST_BYTES)
-
-    def seconds_to_send(self) -> float:
-        """How long until the peer's rate allows another send; 0 for now."""
-        return self._sends.wait(self.hub.turn.now())
-
-    def _take(self, bucket: TokenBucket) -> None:
-        wait = bucket.take(self.hub.turn.now())
-        if wait:
-            raise RateLimited(wait=max(1, int(wait * 1000 + 0.999)))
-
     def heed_backlog(self) -> None:
         """Stop reading from the peer while the append queue is past its bound."""
         if self.hub.appends.full and not (self._held or self.closed):
@@ -354,56 +290,19 @@ class Session:
         """Start reading from the log what was not pushed, unless that is under way; and so with the mail."""
         if self.delivery is not None:
             self.delivery.go_on()
-        if not self._catching_up and not self.congested and self.state is State.ADMITTED:
-            behind = [i for i in self._memberships.values() if i.stale or i.cursor < i.room.announced]
-            if behind:
-                self._catching_up = True
-                self.hub.turn.spawn(self._catch_up(behind), self)
+        self._reading.go_on()
 
-    async def _catch_up(self, behind: list[Membership]) -> None:
-        try:
-            for membership in behind:
-                while self._is_behind(membership):
-                    await self._read_on(membership)
-                if membership.stale and self._is_current(membership):
-                    membership.stale = False
-                    room = membership.room
-                    self.answer(m.Members(0, room.name, room.members()))
-        except StorageError as error:  # the hub's next tick tries again
-            self.outlet.note(error)
-            return
-        finally:
-            self._catching_up = False
-        self.catch_up()
+    def behind(self) -> list[Membership]:
+        """The rooms of which it has not got everything."""
+        return [one for one in self._memberships.values() if one.stale or one.cursor < one.room.announced]
 
-    def _is_current(self, membership: Membership) -> bool:
+    def takes(self, membership: Membership) -> bool:
+        """Whether entries of a room can be written to it now."""
         return (
             self.state is State.ADMITTED
             and not self.congested
             and self._memberships.get(membership.room.name) is membership
         )
-
-    def _is_behind(self, membership: Membership) -> bool:
-        return self._is_current(membership) and membership.cursor < membership.room.announced
-
-    async def _read_on(self, membership: Membership) -> None:
-        log, room, before = self.hub.log, membership.room.name, membership.cursor
-        try:
-            found = await log.read(room, before, m.MAX_PAGE, PAGE_BYTES)
-        except Trimmed as trimmed:
-            start = await position_from(log, room, trimmed.first)
-            if self._is_current(membership) and membership.cursor == before:
-                membership.cursor = start.seq
-                self.answer(m.Page(0, room, start, (), True))
-            return
-        if not self._is_current(membership):
-            return
-        fresh = found.frames[membership.cursor - before :]  # a flush may have pushed some meanwhile
-        if not found.frames:
-            raise StorageError(reason=f"{room} ends before entry {membership.room.announced}")
-        membership.cursor = max(membership.cursor, before + len(found.frames))
-        self.push(b"".join(fresh))
-        self.flush()
 
     # ---------------------------------------------------------------------------------------- end
 
@@ -499,35 +398,3 @@ class Session:
         if self.is_in(room.name):
             self.answer(m.Removed(room.name, code, clean_line(text, 1000)))
             self.exit(room)
-
-
-class GuestSession(Session):
-    """A classic peer: admitted by what it showed, in the lobby alone, marked as classic for everyone."""
-
-    classic: ClassVar[bool] = True
-
-    def admit(self) -> None:
-        """Come in, under a name made from the key; what is received meanwhile waits for that."""
-        self._busy = True
-        self.hub.turn.spawn(self._admit(), self)
-
-    async def _admit(self) -> None:
-        try:
-            name = await self.hub.door.admit_guest(self)
-        except EncchatError as error:
-            if not self.closed:
-                self.outlet.note(error)
-                self.hub.note("refuse", "", self.identity.fingerprint, asked="classic", code=error.code)
-                self._end(m.Refused(error.code, clean_line(str(error), 1000)))
-            return
-        finally:
-            self._busy = False
-        self.admitted(name, "classic")
-        self._go_on()
-
-    def put_out(self, room: Room, code: str, text: str) -> None:
-        """There is only one room for a classic peer: out of it is out."""
-        self.dismiss(text)
-
-    def judge_silence(self, now: float) -> None:
-        """A classic peer has nothing to answer with; TCP's keep-alive finds out when it is gone."""

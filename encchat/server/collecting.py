@@ -1,8 +1,8 @@
 """How often Python's collector of cycles looks around in a server.
 
 Its defaults suit small programs: beside a busy fan-out, whose objects live for milliseconds and refer to
-nothing, it looks through everything again and again and finds nothing (a tenth of the CPU when saturated). What
-a connection leaves in cycles is still found, after a few thousand connections at the latest.
+nothing, it looks through everything again and again and finds nothing (a tenth of the CPU when saturated).
+What a connection leaves in cycles is still found, after a few thousand connections at the latest.
 """
 
 from __future__ import annotations

@@ -15,12 +15,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from encchat import messages as m
+from encchat.core.guests import GuestSession
 from encchat.core.hub import Hub
 from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import IOutlet
 from encchat.core.names import LOBBY
 from encchat.core.plain import entry_line
-from encchat.core.session import GuestSession, Session
+from encchat.core.session import Session
 from encchat.errors import EncchatError, PeerError, RefusedError
 from encchat.text import clean
 from encchat.wire import FrameSplitter, decode_server
@@ -138,6 +139,7 @@ class NativeBridge(Bridge):
         super().__init__(hub, transport, on_admitted)
         self._splitter = FrameSplitter(m.MAX_PAYLOAD_BEFORE_ADMISSION)
         self.session = Session(hub, self.identity, self)
+        self.session.dear = getattr(transport, "dear", False)
 
     def received(self, data: bytes) -> None:
         """Bytes from the peer."""

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.contents import Delete, File, body_of
+from encchat.core.allowances import FILE_BURST, FILE_RATE, REQUEST_BYTES
 from encchat.core.blobs import LEAST, MAX_LINKS, MIB, FileRules
 from encchat.core.counts import MAX_OPEN
 from encchat.core.interfaces import Unavailable
 from encchat.core.keeper import ABANDONED, MAX_OPEN_ALL, UNSTARTED, Keeper
-from encchat.core.session import FILE_BURST, FILE_RATE, REQUEST_BYTES
 from encchat.logs.memory_blobs import MemoryBlobs
 from tests.core.world import Gate, ManualTurn, Peer, World, msgid, text
 

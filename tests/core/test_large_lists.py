@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core import hub, rooms
-from encchat.core.session import REQUEST_BURST, REQUEST_BYTES
+from encchat.core.allowances import REQUEST_BURST, REQUEST_BYTES
 from encchat.wire import encode
 from tests.core.world import LOG_ID, GatedLog, World, msgid
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core import rules
+from encchat.core.allowances import ACT_BURST
 from encchat.core.kinds import KINDS
-from encchat.core.session import ACT_BURST
 from encchat.logs.memory import MemoryLog
 from encchat.wire import decode_entry
 from tests.core.world import LOG_ID, LateLog, Peer, World, identity, msgid, text

@@ -89,6 +89,7 @@ class RsaLayer(CipherLayer):
     """
 
     log: ClassVar[Logger] = _FactLogger()
+    dear: ClassVar[bool] = True
 
     def __init__(self, wrapped: IProtocol, reactor: object, classic_key: RSAPrivateKey | None) -> None:
         super().__init__(wrapped, cast(IReactorTime, reactor))
