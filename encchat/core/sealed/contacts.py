@@ -28,8 +28,8 @@ Vouches: TypeAlias = Callable[[str, bytes, tuple[bytes, ...]], None]
 
 #: After this many milliseconds a device list is asked for again before something is sent.
 STALE = 10 * 60 * 1000
-#: Certificates of devices that are no more, kept of one name.
-MAX_FORMER = 200
+#: Identities of one name that were given up, of which so many are remembered.
+MAX_REPLACED = 20
 
 parse_certificate = lru_cache(maxsize=2048)(formats.parse_certificate)
 parse_device_list = lru_cache(maxsize=2048)(formats.parse_device_list)
@@ -49,7 +49,8 @@ class NobodyOffered(RefusedError):
 
 class Peer(msgspec.Struct):
     """What we know of one name. ``identity`` is the pinned one; ``offered`` another one that claims the
-    name."""
+    name; ``replaced`` are those that a person gave up for another one. ``listing`` is the newest device list,
+    ``devices`` are the certificates of those in it."""
 
     name: str
     identity: bytes = b""
@@ -57,7 +58,6 @@ class Peer(msgspec.Struct):
     offered: bytes = b""
     listing: bytes = b""
     devices: dict[str, bytes] = {}
-    former: dict[str, bytes] = {}
     replaced: list[bytes] = []
 
 
@@ -200,7 +200,7 @@ class Contacts:
             except EncchatError as error:
                 self._turn.tell(fx.KeysRejected(peer.name, "", str(error)))
                 if identity == peer.identity and peer.devices:  # it was good once: no longer
-                    self._keep(msgspec.structs.replace(peer, devices={}, former=_older(peer, {})))
+                    self._keep(msgspec.structs.replace(peer, devices={}))
                 return False
         if identity == peer.identity:
             return True
@@ -241,12 +241,8 @@ class Contacts:
                 self._turn.tell(fx.KeysRejected(peer.name, listed.device, reason))
         changed = now.keys() ^ peer.devices.keys()
         if changed or devices.raw != peer.listing or peer.offered:
-            self._keep(
-                msgspec.structs.replace(
-                    peer, listing=devices.raw, devices=now, former=_older(peer, now), offered=b""
-                )
-            )
-        for id in sorted(changed):
+            self._keep(msgspec.structs.replace(peer, listing=devices.raw, devices=now, offered=b""))
+        for id in sorted(changed) if peer.listing else ():  # at first it is who they are, and no change
             self._turn.tell(fx.DeviceChanged(peer.name, id, id in now))
 
     # -------------------------------------------------------------------------------------- judgement
@@ -284,7 +280,7 @@ class Contacts:
         if not peer.offered:
             raise NobodyOffered(name=name)
         replaced = [each for each in (*peer.replaced, peer.identity) if each and each != peer.offered]
-        accepted = Peer(name, peer.offered, fx.PINNED, former=_older(peer, {}), replaced=replaced[-20:])
+        accepted = Peer(name, peer.offered, fx.PINNED, replaced=replaced[-MAX_REPLACED:])
         self._keep(accepted)
         self.outdate(name)
         self.ask(name)
@@ -326,9 +322,3 @@ class Contacts:
     def _keep(self, peer: Peer) -> None:
         self.revision += 1
         self._keeper.put("peer", peer.name, peer)
-
-
-def _older(peer: Peer, now: dict[str, bytes]) -> dict[str, bytes]:
-    """The certificates of devices that are no more, the newest ones."""
-    gone = {**peer.former, **{id: raw for id, raw in peer.devices.items() if id not in now}}
-    return dict(list(gone.items())[-MAX_FORMER:])

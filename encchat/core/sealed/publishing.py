@@ -62,7 +62,8 @@ class Publishing:
         self._drop: set[str] = set()
         self._waiting: dict[str, Certificate] = {}
         self._asked_in: set[str] = set()
-        self._told: bool | None = None
+        #: What was told of whether this device takes part; that it does, as in an earlier run, is no news.
+        self._told: bool | None = True if own.listed else None
 
     @property
     def waiting(self) -> list[Certificate]:
@@ -231,7 +232,10 @@ class Publishing:
         return not state.fallback or age >= FALLBACK_AGE or (state.used and age >= FALLBACK_PAUSE)
 
     def _tell_ready(self) -> None:
-        if self._own.listed != self._told:
+        """Tell whether this device takes part, where that is news: not while it is about to list itself."""
+        own = self._own
+        listing = own.id in self._add and self._failures < MAX_LIST_FAILURES
+        if own.listed != self._told and (own.listed or not listing):
             self._told = self._own.listed
             self._turn.tell(fx.DeviceReady(self._own.id, self._own.listed))
 

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.rooms import OutOfOrder
-from tests.core.sealed.world import Person, Server, room_of, sync
+from tests.core.sealed.world import Person, Server, identity, room_of, sync
 
 
 class Talk(SynchronousTestCase):
@@ -191,6 +191,17 @@ class Publication(SynchronousTestCase):
         other.restart()
         self.assertEqual(server.lists["bob"], newest)
         self.assertTrue(bob.of(fx.DeviceReady)[-1].listed)
+
+    def test_what_is_told_of_a_device(self) -> None:
+        """That it takes part, once; that it waits only where another one must let it in."""
+        server = Server()
+        bob = Person(server, "bob")
+        self.assertEqual([news.listed for news in bob.of(fx.DeviceReady)], [True])
+        self.assertEqual(bob.of(fx.DeviceChanged), [])
+        bob.restart()
+        self.assertEqual([news.listed for news in bob.of(fx.DeviceReady)], [True])
+        other = Person(server, "bob", seed=1, identity_=identity("another machine"))
+        self.assertEqual([news.listed for news in other.of(fx.DeviceReady)], [False])
 
     def test_server_that_never_takes_it(self) -> None:
         """A server that takes no list is asked a few times, not for ever."""
