@@ -69,6 +69,8 @@ class PersonConsole(Shown):
         self._older: dict[str, e.History] = {}
         #: There was no connection yet, but there will be.
         self._apart = False
+        #: Why the last attempt to connect failed, since there was a connection.
+        self._outage = ""
         #: The day of what was shown last; None: nothing was.
         self._day: str | None = None
         #: What was queued without a connection, and is to be told when it is sent.
@@ -265,8 +267,11 @@ class PersonConsole(Shown):
                 self._left(room)
             case e.LinkLost():
                 self.connected = False
+                again, self._outage = event.reason == self._outage, event.reason
                 if not self._greeted and not self._apart:
                     return [_note(status_line(event) or ""), *self._begin_apart()]
+                if again:  # a night without a network is not to fill the screen
+                    return []
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
                 return [_note(line) for line in answer_lines(event)]
             case e.ReadElsewhere(room, seq):
@@ -296,7 +301,7 @@ class PersonConsole(Shown):
         return room in self._hidden_up_to
 
     def _admitted(self, event: e.Admitted) -> list[Line]:
-        self.connected = True
+        self.connected, self._outage = True, ""
         lines = [_note(status_line(event) or "")]
         if not self._greeted:
             self._greeted = True

@@ -192,6 +192,17 @@ class Talk(ConsoleTestCase):
         self.world.later(1)
         self.assertIn("12:34 alice: hello", self.screen.lines)
 
+    def test_an_outage_is_told_once(self) -> None:
+        self.start()
+        for _ in range(2):
+            before = len(self.screen.lines)
+            self.world.endpoint.failures = [OSError("no route")] * 3 + [ConnectionRefusedError()] * 3
+            self.world.cut()
+            self.world.later(600)
+            told = [line for line in self.screen.lines[before:] if "Trying again" in line]
+            self.assertEqual(len(told), 3, told)
+            self.assertTrue(self.screen.connected)
+
     def test_a_store_that_fails(self) -> None:
         self.start()
         self.world.store._database.connection.execute("PRAGMA query_only = ON")
