@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Seconds from one tick of the vault to the next.
 TICK = 5.0
+#: Ticks after which a machine that is not in its name's list looks whether it is.
+LOOK_EVERY = 12
 #: How often keys are refused before a person hears of it.
 PUBLISH_TRIES = 3
 #: Entries that were opened and perhaps not shown, of which so many are shown when a room is joined again.
@@ -79,7 +81,7 @@ class Bridge:
         self._lock: Lock | None = None
         self._relay = Relay(chat.session, clock, chat.flush)
         self._timer: IDelayedCall | None = None
-        self._tries = 0
+        self._tries = self._ticks = 0
         self._listing = 0
         self._times: dict[bytes, int] = {}
         #: What was said and is not stored, by msgid; and of changes, the request and what is done.
@@ -508,6 +510,16 @@ class Bridge:
             self._session.enter_sealed()
             self._untold += self._hurry()
             self.perform(lambda vault, now: vault.tick(now))
+            self._look_for_acceptance()
+
+    def _look_for_acceptance(self) -> None:
+        """While this machine is not in the list of its name, see now and then whether another let it in."""
+        self._ticks = (self._ticks + 1) % LOOK_EVERY
+        vault, user = self._vault, self._user
+        if vault is None or self._ticks or not self._session.admitted:
+            return
+        if all(certificate.device.id != vault.device for certificate in vault.devices_of(user)):
+            self.perform(lambda vault, now: vault.ask_devices(user, now))
 
     def _hurry(self) -> list[e.Event]:
         """What waits for letters has waited long enough."""

@@ -121,6 +121,11 @@ class SealedRooms(Bridge):
         largest = max((size for size in BUCKETS if size <= limit), default=BUCKETS[0])
         return max(1, min(MAX_SAID, largest - _INSIDE))
 
+    @property
+    def device(self) -> str:
+        """The id of this device; empty where there is none."""
+        return "" if self._vault is None else self._vault.device
+
     # ------------------------------------------------------------------------------ changing who is in
 
     def create(self, room: str, members: tuple[str, ...] | list[str] = ()) -> int:

@@ -108,11 +108,13 @@ class Person:
         vouches: Any = None,
         lane: int | None = 0,
         by_itself: bool = True,
+        link_code: str = "",
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.town, self.directory, self.name = town, directory, name
         self.identity = key or identity(name)
         self.vouched, self.vouches, self.lane, self.by_itself = vouched, vouches, lane, by_itself
+        self.link_code = link_code
         self.transports: list[FakeTransport] = []
         self.bend: Callable[[Any], Iterable[Any]] = lambda message: (message,)
         #: All frames that this client has sent.
@@ -132,7 +134,7 @@ class Person:
         trust = Trust(self.store, HERE, lambda: 1, accept_new=True)
         self.chat = Chat(
             self.town.clock,
-            m.Hello((1,), self.name),
+            m.Hello((1,), self.name, link=self.link_code),
             trust,
             Keeper(self.store, str(HERE), self.lane),
             token=self._token,
