@@ -26,6 +26,7 @@ from encchat.client.command import Command
 from encchat.client.commands import GROUPS
 from encchat.client.helping import KEYS
 from encchat.core import (
+    allowances,
     books,
     counts,
     devicekeys,
@@ -181,7 +182,7 @@ def limits() -> Iterator[str]:
             ("`send` and `topic`", f"{defaults.rate} a second, {defaults.burst} at once (`Limits`)"),
             (
                 "acts of moderation, `link` and `unlink`, `create`, rosters, `publishkeys`",
-                f"{session.ACT_RATE} a second, {session.ACT_BURST} at once",
+                f"{allowances.ACT_RATE} a second, {allowances.ACT_BURST} at once",
             ),
             ("roles, bans, mutes, invitations of a room", f"{rules.MAX_LISTED} each"),
             ("keys of a name", f"{door.MAX_KEYS}"),
@@ -205,8 +206,9 @@ def limits() -> Iterator[str]:
             ),
             (
                 "requests about keys and mail",
-                f"{session.KEY_RATE} a second, {session.KEY_BURST} at once; {devicekeys.PER_REQUEST} letters "
-                f"or claimed devices, and {session.REQUEST_BYTES} bytes, cost as much as one",
+                f"{allowances.KEY_RATE} a second, {allowances.KEY_BURST} at once; "
+                f"{devicekeys.PER_REQUEST} letters or claimed devices, "
+                f"and {allowances.REQUEST_BYTES} bytes, cost as much as one",
             ),
             (
                 "a code of `link`",
@@ -214,13 +216,13 @@ def limits() -> Iterator[str]:
             ),
             (
                 "bytes of files, both ways",
-                f"{session.FILE_RATE * session.REQUEST_BYTES} a second, "
-                f"{session.FILE_BURST * session.REQUEST_BYTES} at once",
+                f"{allowances.FILE_RATE * allowances.REQUEST_BYTES} a second, "
+                f"{allowances.FILE_BURST * allowances.REQUEST_BYTES} at once",
             ),
             ("bytes in one `chunk` or `piece`", f"{messages.MAX_PIECE}"),
             ("uploads of a name that are not finished", f"{counts.MAX_OPEN}"),
             ("an upload to which nothing is added", f"{keeper.ABANDONED / 3600:g} h"),
-            ("other requests", f"{session.REQUEST_RATE} a second, {session.REQUEST_BURST} at once"),
+            ("other requests", f"{allowances.REQUEST_RATE} a second, {allowances.REQUEST_BURST} at once"),
             (
                 "requests that wait behind another",
                 f"{session.MAX_WAITING}; past that the server stops reading",

@@ -382,7 +382,7 @@ class ClaimKeys(_Message, frozen=True):
 
 
 class ToDevice(_Message, frozen=True):
-    """Keep these letters until their devices have taken them. Answered by ``Posted``, once they are stored."""
+    """Keep these letters until their devices have taken them. Answered by ``Posted``, once they are there."""
 
     id: Id
     letters: Annotated[tuple[Letter, ...], Meta(max_length=MAX_LETTERS)]
@@ -449,7 +449,7 @@ class Bye(_Message, frozen=True):
 class Welcome(_Message, frozen=True):
     """Admitted, as ``name``. ``log`` names the server's log: positions kept for another log mean
     nothing in this one. A client refuses another log than the one it knew, unless that one's name began with
-    8 zero bytes: such a log lives in memory, and ends with its process. ``motd`` is the message of the day."""
+    8 zero bytes: such a log lives in memory, and ends with its process. ``motd``: the message of the day."""
 
     name: Name
     session: Seq
@@ -564,7 +564,7 @@ class Profile(_Message, frozen=True):
 
 class RoomProfile(_Message, frozen=True):
     """How a room is run: ``access`` and ``topic_by`` as in ``Access``, and who has a role. Bans, mutes and
-    invitations are told to those who can change them. Of a sealed room ``access`` is ``sealed``, and ``roles``
+    invitations are told to those who can change them. Of a sealed room ``access`` is ``sealed``; ``roles``
     names every member: an ``admin``, who may change the roster, or a ``member``."""
 
     id: Id
@@ -654,7 +654,7 @@ class Keys(_Message, frozen=True):
 
 
 class Posted(_Message, frozen=True):
-    """Stored, durably, but for the letters with these places (from 0) in the request: there is no such device,
+    """Stored, durably, but for the letters with these places (from 0) in the request: no such device,
     or its mailbox takes no more from this sender."""
 
     id: Id

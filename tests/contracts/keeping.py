@@ -1,7 +1,7 @@
 """What every ``IMail`` and ``IKeyPool`` promises, as one suite to run over each implementation.
 
-Mix :class:`KeepingContract` into a trial ``TestCase`` and give it :meth:`~KeepingContract.open_store`. One that
-survives a restart sets ``durable`` and opens the same store again at each call within one test.
+Mix :class:`KeepingContract` into a trial ``TestCase`` and give it :meth:`~KeepingContract.open_store`. One
+that survives a restart sets ``durable`` and opens the same store again at each call within one test.
 """
 
 from __future__ import annotations
