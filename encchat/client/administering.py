@@ -1,4 +1,4 @@
-"""The slash command of the server's admins: who is kept out of the whole server.
+"""The slash command of the server's admins: who is kept out of the whole server, and what all are told.
 
 An admin is a key that the service was started with (--admin). Whether somebody is one, only the server
 decides; these requests are those of moderators, with no room.
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 def _server(c: Commands, rest: str) -> None:
     what, _, rest = rest.partition(" ")
+    if what == "announce" and rest.strip():
+        _announce(c, rest.strip())
+        return
     word, _, more = rest.strip().partition(" ")
     if what not in ("kick", "ban", "unban") or not word:
         c.teach("server")
@@ -34,13 +37,18 @@ def _server(c: Commands, rest: str) -> None:
         c.chat.act(lambda id, msgid: m.Unban(id, "", msgid, name))
 
 
+def _announce(c: Commands, text: str) -> None:
+    c.online()
+    c.chat.act(lambda id, msgid: m.Send(id, "", msgid, "text", text.encode()))
+
+
 COMMANDS = (
     Command(
         "server",
-        "kick|ban|unban NAME [10m|2h|1d] [REASON]",
-        "put somebody out of the whole server, keep them out, or let them in again; for its admins",
+        "kick|ban|unban NAME [10m|2h|1d] [REASON]|announce TEXT",
+        "put somebody out of the whole server, keep them out, let them in again, or tell everybody "
+        "something; for its admins",
         _server,
-        "as in /server ban mallory 2h spam. To tell everybody something, the operator types on the server: "
-        "encchat-admin announce TEXT",
+        "as in /server ban mallory 2h spam",
     ),
 )

@@ -13,8 +13,23 @@ from encchat.errors import PeerError, UsageError
 #: Questions that wait for their answer at most; more than a person can ask.
 MAX_QUESTIONS = 1000
 
-#: What somebody does to a room and its members.
-ACTS: tuple[type[Struct], ...] = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access)
+
+class Announce(Struct):
+    """What a ``Send`` without a room is: an act, of which no entry comes."""
+
+
+#: What somebody does to a room and its members, or to the whole server.
+ACTS: tuple[type[Struct], ...] = (
+    m.Invite,
+    m.Kick,
+    m.Ban,
+    m.Unban,
+    m.Mute,
+    m.Unmute,
+    m.Role,
+    m.Access,
+    Announce,
+)
 #: What carries files.
 FILES: tuple[type[Struct], ...] = (m.Upload, m.Chunk, m.Download)
 #: What sealed rooms are made of; ``Chat.sealed`` asks it again itself.
@@ -57,7 +72,7 @@ ANSWERS: dict[type[Struct], type[Struct]] = {
     **dict.fromkeys(ACTS, m.Sent),
 }
 
-ActMessage: TypeAlias = m.Invite | m.Kick | m.Ban | m.Unban | m.Mute | m.Unmute | m.Role | m.Access
+ActMessage: TypeAlias = m.Invite | m.Kick | m.Ban | m.Unban | m.Mute | m.Unmute | m.Role | m.Access | m.Send
 FileMessage: TypeAlias = m.Upload | m.Chunk | m.Download
 RelayMessage: TypeAlias = m.Create | m.Send | m.PublishKeys | m.Devices | m.ClaimKeys | m.ToDevice | m.AckMail
 QuestionMessage: TypeAlias = m.About | m.Link | m.Unlink | FileMessage | ActMessage
@@ -109,7 +124,9 @@ class Requests:
 
         :raises TooManyRequests: too many questions wait.
         """
-        kind = type(message)
+        kind: type[Struct] = type(message)
+        if isinstance(message, m.Send) and not message.room:
+            kind = Announce
         if len(self._open) >= MAX_QUESTIONS and kind in QUESTIONS:
             raise TooManyRequests(count=MAX_QUESTIONS)
         room, msgid = getattr(message, "room", ""), getattr(message, "msgid", b"")

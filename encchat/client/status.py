@@ -22,8 +22,8 @@ _ARROWS = "↓↑"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the line tells. ``room`` is as people call it, ``seal`` how it is protected; ``unread`` has (number,
-    room, count, mentioned)."""
+    """What the line tells. ``room`` is as people call it, ``seal`` how it is protected; ``unread`` has
+    (number, room, count, mentioned)."""
 
     room: str | None
     members: int | None
@@ -35,6 +35,8 @@ class Status:
     #: Files on their way: name, whether it goes to the server, percent.
     files: Sequence[tuple[str, bool, int]] = ()
     seal: str = "open"
+    #: The first connection is not made yet, and none has failed.
+    coming: bool = False
 
 
 def shown_room(room: str) -> str:
@@ -48,7 +50,7 @@ def status_text(status: Status, columns: int) -> str:
     sealed = [status.seal] if status.room else []
     alarm = [status.seal] if any(word in status.seal for word in ALARMS) else []
     members = [] if status.members is None else [f"{status.members} here"]
-    link = ["connected" if status.connected else "not connected"]
+    link = ["connected" if status.connected else "connecting" if status.coming else "not connected"]
     timed = [_latency(status.latency)] if status.connected and status.latency is not None else link
     queued = [f"{status.queued} queued"] if status.queued else []
     files = [_file(*one) for one in status.files[:2]]

@@ -232,8 +232,9 @@ class Terminal(PersonConsole):
         return Status(
             room=self.room and self.title(self.room),
             seal=room_words(self.chat, self.room) if self.room else "",
-            members=None if copy is None else len(copy.members),
+            members=len(copy.members) if copy is not None and copy.entered else None,
             connected=self.connected,
+            coming=not (self._greeted or self._apart),
             address=self._address,
             latency=self.chat.session.latency,
             queued=self.chat.unacknowledged,

@@ -215,8 +215,21 @@ class Going(TalkingCase):
         ban = sent[1]
         assert isinstance(ban, m.Ban)
         self.assertEqual((ban.name, ban.seconds, ban.reason), ("mallory", 7200, "spam"))
-        for wrong in ("/server", "/server ban", "/server shout x", "/server unban bob now"):
+        wrongs = ("/server", "/server ban", "/server shout x", "/server unban bob now", "/server announce ")
+        for wrong in wrongs:
             self.assertIn("Write /server kick|ban|unban NAME", self.type(wrong))
         self.world.transport.link.answer(m.Sent(sent[0].id, 1, 0))
         self.world.settle()
         self.assertEqual(self.screen.lines[-1], "-- done on the whole server: kick")
+
+    def test_a_word_to_everybody(self) -> None:
+        self.type("/server announce  down  at noon ", "/server announce again")
+        sent = [x for x in self.world.transport.link.received if isinstance(x, m.Send)]
+        self.assertEqual([(x.room, x.kind) for x in sent], [("", "text")] * 2)
+        self.assertEqual([x.body for x in sent], [b"down  at noon", b"again"])
+        self.world.transport.link.answer(m.Sent(sent[0].id, 0, 0))
+        self.world.settle()
+        self.assertEqual(self.screen.lines[-1], "-- done on the whole server: announce")
+        self.world.transport.link.answer(m.Error(sent[1].id, "not-admin", "You are no admin."))
+        self.world.settle()
+        self.assertIn("You are no admin.", self.screen.lines[-1])

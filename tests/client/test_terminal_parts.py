@@ -104,6 +104,8 @@ class StatusLine(SynchronousTestCase):
     def test_without_a_connection(self) -> None:
         away = Status("#plans", None, False, "h:1", 0.5, seal="sealed")
         self.assertEqual(status_text(away, 80), " #plans · sealed · h:1 · not connected")
+        coming = Status("+a", None, False, "h:1", coming=True)
+        self.assertEqual(status_text(coming, 80), " +a · open · h:1 · connecting")
         self.assertEqual(status_text(Status(None, None, True, "h:1"), 80), " no room · h:1 · connected")
         files = (("plan.pdf", True, 45), ("b" * 90, False, 0))
         busy = Status("+a", 1, True, "h:1", files=files)
