@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.client.fates import fates
 from encchat.client.files import Files
 from encchat.client.keeping import Keeper, Keeping
 from encchat.client.outbox import Item
@@ -267,6 +268,12 @@ class Chat:
             self.flush()
         else:
             self.tell([self.sealed.search(room, words, before, limit)])
+
+    def fates(self, room: str, found: Sequence[m.Entry]) -> dict[int, m.Entry]:
+        """What became of messages that were found in a room, as far as is kept here (``fates.fates``)."""
+        if not found or not is_open(room):
+            return {}
+        return fates(found, self._keeping.later(room, found[0].seq))
 
     @property
     def kept_history(self) -> int:

@@ -20,6 +20,7 @@ from encchat.client.colours import Line
 from encchat.client.commands import HISTORY, Commands
 from encchat.client.ending import race
 from encchat.client.entering import enter
+from encchat.client.fates import fates, merged
 from encchat.client.lines import pieces
 from encchat.client.memory import SAID
 from encchat.client.notify import call
@@ -35,6 +36,8 @@ from encchat.text import clean, clean_line
 
 #: Of the entries that a user has missed, those that are shown at once; /history shows the others.
 MISSED = 200
+#: Kinds of entries of other people that count as unread.
+COUNTED = SAID | {"waiting"}
 #: Unread messages of a room that are shown again when one goes there.
 RECALLED = 10
 
@@ -348,7 +351,7 @@ class PersonConsole(Shown):
         if event.old and entry.seq <= self._hidden_up_to.get(entry.room, 0):
             return []
         for_me = self.entries.is_for_me(entry)
-        if entry.room != self.room:
+        if entry.room != self.room and entry.kind in COUNTED and entry.sender != self.chat.name:
             self.tabs.arrived(entry.room, entry.seq, for_me)
         if not event.old and not event.own:
             self._call(entry, for_me)
@@ -393,8 +396,12 @@ class PersonConsole(Shown):
 
     def _found_lines(self, found: e.SearchFound) -> list[Line]:
         lines: list[Line] = []
+        told = merged(
+            self.chat.fates(found.room, found.entries),
+            fates(found.entries, self.memory.newest_first(found.room)),
+        )
         for entry in found.entries:
-            first, *others = self.entries.lines(entry, numbered=True)
+            first, *others = self.entries.found(entry, told.get(entry.seq))
             lines += [[("note", moment(entry.time, "%Y-%m-%d") + " "), *first], *others]
         number = len(found.entries)
         words = f"{number} found in {self.title(found.room)}" if number else "nothing found"

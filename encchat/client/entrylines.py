@@ -66,6 +66,16 @@ class EntryLines:
             start += [who, ("", f": {first}")]
         return [start, *([*FURTHER, ("", line)] for line in others)]
 
+    def found(self, entry: Entry, fate: Entry | None) -> list[Line]:
+        """An entry that is shown again, with its number; ``fate``: what took it back, or corrected it."""
+        if fate is not None and fate.kind == "delete":
+            words = f"#{entry.seq} {shown_name(entry.sender)}: (taken back in #{fate.seq})"
+            return [[("time", moment(entry.time, "%H:%M") + " "), ("note", words)]]
+        lines = self.lines(entry, numbered=True)
+        if fate is not None:
+            lines[-1].append(("note", f"  (corrected in #{fate.seq})"))
+        return lines
+
     def waiting(self, room: str, kind: str, text: str, time: int) -> list[Line]:
         """What was typed and is not stored by the server yet."""
         first, *others = clean(text).split("\n")

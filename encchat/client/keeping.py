@@ -7,7 +7,7 @@ is written at once. Whose history it is offline is known from the last time that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,7 +17,7 @@ from encchat.client.knownlog import judge
 from encchat.client.outbox import Item
 from encchat.client.store import Place, Store, StoreFailed
 from encchat.core.names import is_open
-from encchat.messages import Position
+from encchat.messages import Entry, Position
 from encchat.wire import advance
 
 #: Seconds that what is written later waits.
@@ -200,6 +200,10 @@ class Keeping:
         found = self._store.archive.search(place, words, before, max(1, min(limit, MAX_LOCAL)))
         self.tell()
         return e.SearchFound(0, room, found.entries, found.reached, found.more, local=True)
+
+    def later(self, room: str, seq: int) -> Iterator[Entry]:
+        """What is kept of a room after ``seq``, the newest first, as far as is looked."""
+        return self._store.archive.later(Place(self.server, self.log, room), seq)
 
     def rooms(self) -> list[str]:
         """The rooms of which something is kept, the liveliest first."""

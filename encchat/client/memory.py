@@ -58,6 +58,10 @@ class Memory:
         entries = self._rooms.get(room)
         return None if entries is None else entries.get(seq)
 
+    def newest_first(self, room: str) -> list[Entry]:
+        """All that is remembered of a room."""
+        return [entry for _, entry in sorted(self._rooms.get(room, {}).items(), reverse=True)]
+
     def last(self, room: str, kinds: frozenset[str], sender: str | None = None) -> Entry | None:
         """The newest entry of one of ``kinds``, of anybody or of ``sender``."""
         return next(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.contents import Delete, Edit, body_of
 from encchat.errors import UsageError
 from tests.client.test_console import LOBBY, ConsoleTestCase
 from tests.client.test_session import SessionTestCase
@@ -27,6 +28,38 @@ class Shown(ConsoleTestCase):
         for wrong in ("x", "", "-1", "1" * 40):
             self.assertRaises(UsageError, self.screen.commands.typed, f"/context {wrong}")
         self.assertRaises(UsageError, self.screen.commands.typed, "/search " + "x" * 201)
+
+    def test_what_became_of_it(self) -> None:
+        say = self.world.server.append
+        for number, (sender, text) in enumerate(
+            (("bob", "tea one"), ("bob", "tea two"), ("zoe", "tea three"))
+        ):
+            say(LOBBY, sender, "text", bytes([number]) * 16, text.encode())
+        for number, (sender, content) in enumerate(
+            (
+                ("bob", Edit(1, "green tea")),
+                ("bob", Edit(1, "white tea")),
+                ("bob", Edit(3, "tea of bob")),  # a server that lets him: it is not his
+                ("zoe", Edit(2, "tea of zoe")),
+                ("mod", Delete(3)),
+            )
+        ):
+            kind = "edit" if isinstance(content, Edit) else "delete"
+            say(LOBBY, sender, kind, bytes([9 + number]) * 16, body_of(content))
+        self.start(history=100)
+        shown = [
+            "#1 bob: tea one  (corrected in #5)",
+            "#2 bob: tea two",
+            "#3 zoe: (taken back in #8)",
+            "#4 -- bob corrects #1: green tea  (corrected in #5)",
+            "#5 -- bob corrects #1: white tea",
+            "#6 bob: (taken back in #8)",
+            "#7 -- zoe corrects #2: tea of zoe",
+        ]
+        for words in ("/search tea", "/search tea"):
+            lines = self.type(words).split("\n")
+            self.assertEqual([line.removeprefix("2026-01-01 12:34 ") for line in lines[:-1]], shown)
+            self.screen.memory.forget(LOBBY)  # what is kept on the disk says the same
 
     def test_search_for_nothing(self) -> None:
         self.start()

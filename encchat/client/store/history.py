@@ -233,6 +233,16 @@ class Archive:
         shown = tuple(reversed(found[:limit]))
         return Looked(shown, shown[0].seq if shown else 0, more)
 
+    def later(self, place: Place, seq: int) -> Iterator[Entry]:
+        """The entries after ``seq`` that are kept, the newest first; at most ``SCAN``."""
+        looked = 0
+        for block in self._back(place, 0):
+            for entry in reversed(self._entries(place, block)):
+                if entry.seq <= seq or looked == SCAN:
+                    return
+                looked += 1
+                yield entry
+
     def search(self, place: Place, words: str, before: int, limit: int) -> Looked:
         """The last ``limit`` entries before seq ``before`` (0: of all) that have all the words, of at most
         ``SCAN`` that are looked at.
