@@ -97,7 +97,7 @@ def verify(c: Commands, rest: str) -> None:
             c.online()
             _put(c.trusting.wanted, key, name)
             c.screen.note(f"asking the server for the key of {name}")
-            c.chat.sealed.meet(name)
+        c.chat.sealed.meet(name)  # a key that claims the name meanwhile is better known now than later
     elif what == "yes":
         verified(c, name)
     elif what in ("emoji", "signs"):
