@@ -17,6 +17,7 @@ The order of calls::
     vault.send / change              # what a person wants; then for each Append or Create that comes of it
     vault.appended / refused         # its Sent, or the code of its Error
     vault.tick                       # every five seconds or so
+    vault.hint_devices               # somebody came online, or a letter could not be queued
     vault.disconnected(now)          # the connection is gone; what was not answered is asked again later
 
 The actions of one outcome are sent in their order. Entries of a sealed room are read from the very first
