@@ -281,6 +281,8 @@ class PersonConsole(Shown):
                 reached = self.chat.reached([room])
                 self.tabs.read_elsewhere(room, seq, reached[room].seq if reached else seq)
             case e.SealedNews(news):
+                if self.commands.trusting.is_known(news):
+                    return []
                 return [
                     _warning(text) if loud else _note(text) for loud, text in news_lines(news, self.chat.name)
                 ]

@@ -14,6 +14,9 @@ from encchat.core.names import BadName, BadRoom, conversation, is_conversation, 
 from encchat.errors import RefusedError, UsageError
 from encchat.text import clean_line
 
+#: Characters of a room that are shown; any name is shorter.
+MAX_TITLE = 80
+
 Shown = TypeVar("Shown", bound=Struct)
 
 
@@ -21,10 +24,10 @@ def title(room: str, me: str) -> str:
     """A room as people call it, cleaned; ``me`` is our own name."""
     if is_conversation(room):
         try:
-            return clean_line("@" + other(room, parse_name(me).key))
+            return clean_line("@" + other(room, parse_name(me).key), MAX_TITLE)
         except (BadName, BadRoom):
             pass
-    return clean_line(room)
+    return clean_line(room, MAX_TITLE)
 
 
 def titled(event: Shown, me: str) -> Shown:

@@ -52,6 +52,8 @@ class Trusting:
         self.begun: dict[str, bytes] = {}
         #: The keys that were told of whose identity changed: before, and now.
         self.changed: dict[str, tuple[str, str]] = {}
+        #: Whose identity was told, and no device yet.
+        self._told: dict[str, None] = {}
 
     def notice(self, c: Commands, event: Event) -> None:
         """Keep track of what happens."""
@@ -74,6 +76,16 @@ class Trusting:
             case fx.Verified(name):
                 self.changed.pop(name, None)
                 self.begun.pop(name, None)
+
+    def is_known(self, news: fx.Event) -> bool:
+        """Whether it goes without saying: the first device of somebody whose identity was just told."""
+        match news:
+            case fx.IdentityMet(name) | fx.IdentityChanged(name):
+                _put(self._told, name, None)
+            case fx.DeviceChanged(name, here=True) if name in self._told:
+                del self._told[name]
+                return True
+        return False
 
     def _show_wanted(self, c: Commands, name: str) -> None:
         shown = self.wanted.pop(name, None)

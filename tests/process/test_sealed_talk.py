@@ -1,4 +1,4 @@
-"""Sealed rooms with the real programs: people on terminals, scripts in pipes, a server that learns nothing."""
+"""Sealed rooms with the real programs: people on terminals, scripts, and what the server has of it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,21 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
-from encchat.client import files
-from encchat.client.sealnews import room_words
+from encchat.client import events as e
+from encchat.client import files, jsonlines
+from encchat.client.backing import CannotRestore, NoPassphrase, Restoring, read_backup, read_passphrase
+from encchat.client.sealnews import news_lines, room_words
+from encchat.client.shown import NobodyToAsk, Shown
 from encchat.core.identity import fingerprint
+from encchat.core.plain import happening_line
+from encchat.core.sealed import events as fx
+from encchat.core.sealed.backup import BackupUnreadable, WrongPassphrase
+from encchat.core.sealedwords import STANDING_IN
 from encchat.messages import Entry
 from tests.client.sealed.town import Person, Town
 from tests.client.test_console import Screen
 from tests.core.sealed.world import identity
+from tests.hostile import is_unsafe
 
 LOBBY = "+lobby"
 ROOM = "#tea"
@@ -237,3 +247,151 @@ class Trouble(SeenCase):
         self.alice.type("hello")
         self.assertIn("[#tea] -- [not shown, said to be of alice: ", self.bob.text)
         self.assertNotIn("alice: hello", self.bob.text)
+
+
+class Words(SeenCase):
+    """All that can happen to keys, devices and identities, in every console, from hostile mouths."""
+
+    def news(self) -> list[fx.Event]:
+        bad = "\x1b[2Jbob\n!! alice: \u202eevil\x07" + "x" * 5000
+        key, id = "SHA256:" + bad, b"t" * 16
+        return [
+            fx.IdentityMet(bad, key, "vouched"),
+            fx.IdentityMet(bad, key, bad),
+            fx.IdentityChanged(bad, key, key, bad),
+            fx.DeviceChanged(bad, bad, True),
+            fx.DeviceChanged(bad, bad, False),
+            fx.KeysRejected(bad, bad, bad),
+            fx.OwnDeviceWaits(bad, key),
+            fx.DeviceReady(bad, True),
+            fx.DeviceReady(bad, False),
+            fx.MailRejected(bad, bad, bad),
+            fx.SendBlocked(bad, (bad,) * 50),
+            fx.SendBlocked(bad, ()),
+            fx.Unreachable(bad, (bad,) * 50),
+            fx.RolledBack(bad, 3),
+            fx.Forked(bad, 3, bad),
+            fx.RosterRejected(bad, 3, 0, bad, bad),
+            fx.SasAsked(id, bad, bad),
+            fx.SasShown(id, bad, (1,) * 7, (bad,) * 7, (bad,) * 7),
+            fx.SasEnded(id, bad, bad),
+            fx.SasEnded(id, bad, "mac"),
+            fx.Verified(bad, key),
+        ]
+
+    def test_every_piece_of_news(self) -> None:
+        for news in self.news():
+            before = len(self.alice.screen.lines)
+            self.alice.screen.happened([e.SealedNews(news)])
+            shown = self.alice.screen.lines[before:]
+            self.assertTrue(shown or isinstance(news, fx.DeviceChanged), news)
+            for line in shown:
+                self.assertRegex(line, r"\A(--|!!) ")
+                self.assertFalse([c for c in line if is_unsafe(c) or c == "\n"], news)
+                self.assertLess(len(line), 3000)
+            told = jsonlines.of_event(e.SealedNews(news))
+            if not isinstance(news, fx.RosterRejected):
+                assert told is not None
+                json.loads(told)
+
+    def test_what_is_loud(self) -> None:
+        for news, words in (
+            (fx.Forked(ROOM, 3, "bob"), "THE SERVER SHOWS #tea DIFFERENTLY to bob"),
+            (fx.RolledBack("@alice&bob", 3), "OLD COPY: @bob"),
+            (fx.SasEnded(b"", "bob", "commitment"), "somebody may be between you"),
+            (fx.OwnDeviceWaits("ab12", "SHA256:x"), "/accept-device ab12"),
+            (fx.KeysRejected("bob", "", "no"), "do not hold"),
+        ):
+            lines = news_lines(news, "alice")
+            self.assertTrue(lines[0][0])
+            self.assertIn(words, " ".join(text for _, text in lines))
+
+    def test_what_stands_in_looks_like_nothing_that_is_said(self) -> None:
+        for kind in STANDING_IN:
+            for body in (
+                b"",
+                b"\xff\x1b[2J",
+                b'{"by": "\\u001b[2J", "added": ["x", "\\u202e"]}',
+                b"[" * 10_000,
+            ):
+                entry = Entry(ROOM, 2, 0, "bob\x1b[2J\n", "", kind, bytes(16), body)
+                (line,) = self.alice.screen.entries.lines(entry)
+                shown = "".join(text for _, text in line)
+                self.assertRegex(shown, r"\A\d\d:\d\d \[#tea\] -- ")
+                self.assertFalse([c for c in shown if is_unsafe(c)])
+        for text in ("-- [no key yet from bob]", "!! BOB'S KEY CHANGED", "12:34 -- alice put bob out"):
+            for kind in ("text", "me"):
+                entry = Entry(ROOM, 2, 0, "bob", "", kind, bytes(16), f"x\n{text}".encode())
+                for line in self.alice.screen.entries.lines(entry):
+                    self.assertNotRegex("".join(t for _, t in line), r"\A(\d\d:\d\d (\[#tea\] )?)?(--|!!)")
+
+    def test_rosters(self) -> None:
+        for facts, words in (
+            ({"by": "bob", "epoch": 1, "added": ["bob", "carol"]}, "bob made this sealed room with carol"),
+            (
+                {"by": "bob", "epoch": 2, "added": ["dan"], "removed": ["eve"]},
+                "bob let dan in and put eve out",
+            ),
+            ({"by": "bob", "epoch": 2, "removed": ["bob"]}, "bob left for good"),
+            ({"by": "bob", "epoch": 2, "promoted": ["a", "b"]}, "bob made a, b admins"),
+            ({"by": "bob", "epoch": 2}, "bob renewed who is in the room"),
+            ({"by": "bob", "epoch": 2, "added": [f"n{n}" for n in range(500)]}, "n19 and 480 more in"),
+        ):
+            entry = Entry(ROOM, 2, 0, "bob", "", "roster", bytes(16), json.dumps(facts).encode())
+            self.assertTrue(happening_line(entry).endswith(words), happening_line(entry))
+
+
+class Backups(SeenCase):
+    def test_written_once_under_what_was_typed_twice(self) -> None:
+        self.alice.type("/create #tea bob", "one")
+        path = self.here / "keys"
+        self.assertIn("Write /backup FILE", self.alice.type("/backup"))
+        self.alice.type(f"/backup {path}")
+        self.assertIn("passphrase", self.alice.screen.question)
+        self.assertIn("at least 10 characters", self.alice.type("short"))
+        self.assertIn("differ", self.alice.type(f"/backup {path}", "long enough 1", "long enough 2"))
+        self.assertIn("no backup was written", self.alice.type(f"/backup {path}", ""))
+        self.assertFalse(path.exists())
+        shown = self.alice.type(f"/backup {path}", "long enough 1", "long enough 1")
+        self.assertIn(f"sealed rooms are in {path}", shown)
+        self.assertNotIn("long enough", self.alice.text)
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.assertIn("something already", self.alice.type(f"/backup {path}"))
+        self.assertNotIn("long enough", self.bob.text)
+        self.assertRaises(WrongPassphrase, read_backup, str(path), lambda: "long enough 2")
+        contents = read_backup(str(path), lambda: "long enough 1")
+        told: list[str] = []
+        other = self.person("alice", "anew", key=self.alice.identity)
+        restoring = Restoring(other.chat, contents, told.append)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(restoring.run())), 0)
+        self.assertIn("for reading sealed rooms taken", told[0])
+
+    def test_what_is_none(self) -> None:
+        path = self.here / "none"
+        self.assertRaises(CannotRestore, read_backup, str(path), self.fail)
+        path.write_bytes(b"something else")
+        self.assertRaises(BackupUnreadable, read_backup, str(path), self.fail)
+        self.assertIn(
+            "!!", self.alice.type(f"/backup {self.here / 'no' / 'keys'}", "long enough", "long enough")
+        )
+
+    def test_nobody_to_ask(self) -> None:
+        console = Shown(self.alice.chat, LOBBY)
+        self.assertRaises(NobodyToAsk, console.ask_secret, "?")
+        reading, writing = os.pipe()
+        os.write(writing, b"long enough\nmore")
+        os.close(writing)
+        console.secret_fd = reading
+        self.assertEqual(self.successResultOf(console.ask_secret("?")), "long enough")
+        self.assertEqual(self.successResultOf(console.ask_secret("again?")), "long enough")
+        self.assertRaises(NoPassphrase, read_passphrase, reading)
+        os.close(reading)
+        self.assertRaises(NoPassphrase, read_passphrase, reading)
+
+
+class Devices(SeenCase):
+    def test_a_second_one(self) -> None:
+        self.assertIn("this one", self.alice.type("/devices"))
+        self.assertIn("!!", self.alice.type("/accept-device abcdef"))
+        self.assertIn("Write /accept-device ID", self.alice.type("/accept-device"))
+        self.assertIn("!!", self.alice.type("/revoke abcdef"))
