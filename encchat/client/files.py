@@ -66,6 +66,11 @@ class Files:
         """Those that are on their way, or wait for their turn."""
         return list(self._transfers.values())
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next transfer will have."""
+        return self._count + 1
+
     def give(self, room: str, path: str, msgid: bytes | None = None, secret: bytes = b"") -> int:
         """Give the file at ``path`` to a room; returns the transfer's number. How it went is told by events.
 

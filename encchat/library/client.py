@@ -9,7 +9,6 @@ turn of the reactor of their own.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,14 +30,12 @@ from encchat.client.trust import Trust
 from encchat.core.names import is_open, parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.library.driving import find_reactor, release_threads
+from encchat.library.held import Held
 from encchat.library.opening import Opening, milliseconds, prepare
 from encchat.library.pending import Pending
 from encchat.library.room import NotJoined, NotSent, PutOut, Room
 from encchat.library.waiting import in_task, wait
 from encchat.messages import DEFAULT_PORT, Profile, RoomInfo
-
-#: Events, other than entries, that are held for whoever iterates over them; then the oldest go.
-EVENTS = 1000
 
 _T = TypeVar("_T")
 _log = Logger()
@@ -112,7 +109,7 @@ class Client:
         self._link_code, self._keep_trying = link_code, keep_trying
         self._reactor = reactor
         self._rooms: dict[str, Room] = {}
-        self._events: deque[e.Event] = deque(maxlen=EVENTS)
+        self._events = Held()
         #: Why it is over; None: it is not.
         self._error: Exception | None = None
 
@@ -248,8 +245,9 @@ class Client:
         return await self.answer(lambda: self.chat.session.ask(build))
 
     def events(self) -> Events:
-        """What happens, other than entries: ``async for event in chat.events()``, with the types of
-        ``encchat.client.events``. So many are held for whoever does not look; then the oldest go."""
+        """What happens, other than entries and answers to what this program asks:
+        ``async for event in chat.events()``, with the types of ``encchat.client.events``. So many are held
+        for whoever does not look; then the oldest go."""
         return Events(self, self._events)
 
     # -------------------------------------------------------------------------- for rooms and events
@@ -295,7 +293,7 @@ class Client:
     async def given(self, room: str, path: Path) -> int:
         """Give a file to a room, and wait until its entry is stored."""
         self._check()
-        event = await self._pending.result(("file", self.chat.files.give(room, str(path))))
+        event = await self._transferred(lambda: self.chat.files.give(room, str(path)))
         seq: int = await self._pending.result(event.msgid)
         return seq
 
@@ -303,8 +301,19 @@ class Client:
         """Fetch the file that an entry tells of, and wait until it is on the disk."""
         self._check()
         wish = None if path is None else str(path)
-        event = await self._pending.result(("file", self.chat.files.fetch(room, seq, wish)))
+        event = await self._transferred(lambda: self.chat.files.fetch(room, seq, wish))
         return Path(event.path)
+
+    async def _transferred(self, start: Callable[[], int]) -> Any:
+        """Begin a transfer, which may end at once, and wait for its end."""
+        key = ("file", self.chat.files.next_number)
+        self._pending.expect(key)
+        try:
+            start()
+        except BaseException:
+            self._pending.forget(key)
+            raise
+        return await self._pending.result(key)
 
     def leave_room(self, room: Room) -> None:
         """The program leaves a room."""
@@ -328,8 +337,10 @@ class Client:
                 if room is not None:
                     room.heard(event)
                 continue
+            awaited = self._pending.expected(("answer", getattr(event, "request", 0)))
             self._noted(event)
-            self._events.append(event)
+            if not awaited:
+                self._events.put(event)
         self._pending.soon(self._rouse)
 
     def _noted(self, event: e.Event) -> None:
@@ -393,7 +404,7 @@ class Client:
 class Events:
     """An iterator over what happens."""
 
-    def __init__(self, client: Client, events: deque[e.Event]) -> None:
+    def __init__(self, client: Client, events: Held) -> None:
         self._client = client
         self._waiting = events
 
@@ -405,4 +416,4 @@ class Events:
             await self._client.until(self._waiting.__len__)
         except Over:
             raise StopAsyncIteration from None
-        return self._waiting.popleft()
+        return self._waiting.take()

@@ -39,6 +39,10 @@ class Pending:
         finally:
             self._held.pop(key, None)
 
+    def forget(self, key: Hashable) -> None:
+        """No result is expected any more."""
+        self._held.pop(key, None)
+
     def expected(self, key: Hashable) -> bool:
         """Whether somebody waits for this."""
         return key in self._held

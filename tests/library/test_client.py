@@ -21,8 +21,9 @@ from encchat.contents import Reply
 from encchat.errors import LinkError
 from encchat.library import driving
 from encchat.library import room as room_module
-from encchat.library.client import EVENTS, Over
+from encchat.library.client import Over
 from encchat.library.driving import NoReactor, find_reactor
+from encchat.library.held import EVENTS, PARTS
 from encchat.library.pending import Pending
 from encchat.library.room import NotIn, ReadTwice, TooLong
 from encchat.wire import encode
@@ -299,6 +300,28 @@ class Bounded(LibraryTestCase):
             link.answer(m.Notice("hear, hear"))
             self.world.settle()
         self.assertEqual(len(self.client._events), EVENTS)
+
+    def test_large_events_that_nobody_looks_at(self) -> None:
+        self.join()
+        link = self.world.server.links[0]
+        crowd = tuple(m.Member(f"name{number}") for number in range(5000))
+        for _ in range(30):
+            link.answer(m.Members(0, LOBBY, crowd))
+            self.world.settle()
+        self.assertEqual(len(self.client._events), PARTS // 5001)
+        last = self.client._events.take()
+        assert isinstance(last, e.RoomMembers)
+        self.assertEqual(len(last.members), 5000)
+
+    def test_answers_are_for_whoever_asked(self) -> None:
+        room = self.join()
+        before = len(self.client._events)
+        self.say("one")
+        self.do(room.history())
+        self.do(self.client.rooms())
+        self.world.server.refuse[m.Whois] = ("no-such-name", 0)
+        self.fails(self.client.whois("nobody"), RequestRefused)
+        self.assertEqual(len(self.client._events), before)
 
 
 class Asking(LibraryTestCase):
