@@ -115,6 +115,23 @@ class Once(TownCase):
         self.assertEqual(sorted(self.bob.texts(TALK)), ["before", "one", "three", "two"])
         self.assertEqual(self.bob.texts(TALK).index("one") < self.bob.texts(TALK).index("two"), True)
 
+    def test_the_server_begins_anew(self) -> None:
+        """Once a person accepts that, rooms begin anew, and who is who stays known."""
+        self.alice.sealed.verify(self.alice.sealed.safety_number("bob"))
+        self.town.settle()
+        for person in (self.alice, self.bob):
+            person.end()
+        self.town.begin_anew()
+        for person in (self.alice, self.bob):
+            person.accept_log = True
+            person.start()
+        self.town.later(1)
+        self.assertEqual(self.alice.sealed.rooms(), [])
+        self.assertEqual(self.alice.sealed.history(TALK).entries, ())
+        self.alice.say(self.alice.sealed.conversation("bob"), "once more")
+        self.assertEqual(self.bob.texts(TALK), ["once more"])
+        self.assertEqual(self.alice.sealed.seal_of(TALK).trust, "verified")
+
     def test_bob_is_killed_while_he_reads(self) -> None:
         seen: list[str] = []
         for steps in range(STEPS):

@@ -72,6 +72,11 @@ class Town(HubServer):
     def log(self) -> MemoryLog:
         return self._log
 
+    def begin_anew(self) -> None:
+        """The server has lost everything, and begins another log."""
+        self._log = MemoryLog(b"another log here")
+        self.restart()
+
     def settle(self) -> None:
         """Move bytes until nothing moves; no time passes."""
         for _ in range(10_000):
@@ -114,7 +119,7 @@ class Person:
         self.town, self.directory, self.name = town, directory, name
         self.identity = key or identity(name)
         self.vouched, self.vouches, self.lane, self.by_itself = vouched, vouches, lane, by_itself
-        self.link_code = link_code
+        self.link_code, self.accept_log = link_code, False
         self.transports: list[FakeTransport] = []
         self.bend: Callable[[Any], Iterable[Any]] = lambda message: (message,)
         #: All frames that this client has sent.
@@ -139,6 +144,7 @@ class Person:
             Keeper(self.store, str(HERE), self.lane),
             token=self._token,
             milliseconds=self.town.milliseconds,
+            accept_log=self.accept_log,
         )
         self.trust = trust
         self.chat.joins_by_itself = self.by_itself
