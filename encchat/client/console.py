@@ -25,6 +25,7 @@ from encchat.client.lines import pieces
 from encchat.client.memory import SAID
 from encchat.client.notify import call
 from encchat.client.outbox import Item
+from encchat.client.pages import found_lines, history_lines, note, sealed_lines, warning
 from encchat.client.sealnews import news_lines
 from encchat.client.show import answer_lines, count, day_words, moment, now, status_line
 from encchat.client.shown import Shown
@@ -213,7 +214,7 @@ class PersonConsole(Shown):
         self.note(f"now in {self.title(room)}" + (f", {unread} unread" if unread else ""))
         older = self._older.pop(room, None)
         if older is not None:
-            self.show(self._history_lines(room, older.entries, older.more))
+            self.show(self._history_lines(older))
         self.show(
             [
                 line
@@ -225,11 +226,11 @@ class PersonConsole(Shown):
 
     def note(self, text: str) -> None:
         """Tell something that is no message."""
-        self.show([_note(line) for line in text.split("\n")])
+        self.show([note(line) for line in text.split("\n")])
 
     def warn(self, text: str) -> None:
         """Tell what went wrong."""
-        self.show([_warning(clean_line(text, 2000))])
+        self.show([warning(clean_line(text, 2000))])
 
     def quit(self, reason: str) -> None:
         """The user wants to leave."""
@@ -253,8 +254,8 @@ class PersonConsole(Shown):
         match event:
             case e.NewEntry():
                 return self._entry_lines(event)
-            case e.History(_, room, entries, more):
-                return self._history_lines(room, entries, more)
+            case e.History():
+                return self._history_lines(event)
             case e.SearchFound():
                 return self._found_lines(event)
             case e.Admitted():
@@ -272,11 +273,11 @@ class PersonConsole(Shown):
                 self.connected = False
                 again, self._outage = event.reason == self._outage, event.reason
                 if not self._greeted and not self._apart:
-                    return [_note(status_line(event) or ""), *self._begin_apart()]
+                    return [note(status_line(event) or ""), *self._begin_apart()]
                 if again:  # a night without a network is not to fill the screen
                     return []
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
-                return [_note(line) for line in answer_lines(event)]
+                return [note(line) for line in answer_lines(event)]
             case e.ReadElsewhere(room, seq):
                 reached = self.chat.reached([room])
                 self.tabs.read_elsewhere(room, seq, reached[room].seq if reached else seq)
@@ -284,7 +285,7 @@ class PersonConsole(Shown):
                 if self.commands.trusting.is_known(news):
                     return []
                 return [
-                    _warning(text) if loud else _note(text) for loud, text in news_lines(news, self.chat.name)
+                    warning(text) if loud else note(text) for loud, text in news_lines(news, self.chat.name)
                 ]
             case e.Acknowledged(item):
                 return self._sent(item)
@@ -292,7 +293,7 @@ class PersonConsole(Shown):
                 self._queued.discard(item.msgid)
                 self._echoed.discard(item.msgid)
         words = status_line(titled(event, self.chat.name))
-        return [] if words is None else [_note(words)]
+        return [] if words is None else [note(words)]
 
     def _begin_apart(self) -> list[Line]:
         """What there is to show before the first connection: what was kept of the room."""
@@ -300,17 +301,17 @@ class PersonConsole(Shown):
         self.tabs.entered(self.first_room, 0)
         kept = self.chat.local_history(self.first_room, 0, HISTORY)
         self.observe(kept)
-        return self._history_lines(kept.room, kept.entries, kept.more) if kept.entries else []
+        return self._history_lines(kept) if kept.entries else []
 
     def _greeted_in(self, room: str) -> bool:
         return room in self._hidden_up_to
 
     def _admitted(self, event: e.Admitted) -> list[Line]:
         self.connected, self._outage = True, ""
-        lines = [_note(status_line(event) or "")]
+        lines = [note(status_line(event) or "")]
         if not self._greeted:
             self._greeted = True
-            lines += [_note(line) for line in clean(event.motd).splitlines()]
+            lines += [note(line) for line in clean(event.motd).splitlines()]
         return lines
 
     def _joined(self, event: e.JoinedRoom) -> list[Line]:
@@ -318,11 +319,11 @@ class PersonConsole(Shown):
             self.room = event.room
         missed = event.head.seq - event.start.seq
         self._hidden_up_to[event.room] = event.head.seq - MISSED
-        lines = [_note(status_line(titled(event, self.chat.name)) or "")]
+        lines = [note(status_line(titled(event, self.chat.name)) or "")]
         if event.first and not is_open(event.room):
             lines += self._kept(event)
         if missed > MISSED:
-            lines.append(_note(f"the last {MISSED} of them follow; /history shows older ones"))
+            lines.append(note(f"the last {MISSED} of them follow; /history shows older ones"))
         return lines
 
     def _kept(self, event: e.JoinedRoom) -> list[Line]:
@@ -332,7 +333,7 @@ class PersonConsole(Shown):
         if not kept.entries:
             return []
         if self.room == event.room:
-            return self._history_lines(event.room, kept.entries, kept.more)
+            return self._history_lines(kept)
         self._older[event.room] = kept
         return []
 
@@ -346,7 +347,7 @@ class PersonConsole(Shown):
         if item.msgid not in self._queued:
             return []
         self._queued.discard(item.msgid)
-        return [_note("what was queued is sent")] if self.echoes and not self._queued else []
+        return [note("what was queued is sent")] if self.echoes and not self._queued else []
 
     def _entry_lines(self, event: e.NewEntry) -> list[Line]:
         entry = event.entry
@@ -361,9 +362,7 @@ class PersonConsole(Shown):
             self._echoed.discard(entry.msgid)
             return []
         late = event.seal is not None and event.seal.late
-        lines = self.entries.lines(entry, numbered=late)
-        if event.seal is not None and event.seal.vouched_by:
-            lines[-1].append(("note", f"  (by a key from {clean_line(event.seal.vouched_by, 40)})"))
+        lines = sealed_lines(self.entries, entry, event.seal, numbered=late)
         return [*self._day_line(entry.time), *lines]
 
     def _call(self, entry: Entry, for_me: bool) -> None:
@@ -388,33 +387,12 @@ class PersonConsole(Shown):
             self.tabs.read(self.room)
             self.chat.read({self.room: reached[self.room]})
 
-    def _history_lines(self, room: str, entries: Sequence[Entry], more: bool) -> list[Line]:
-        name = self.title(room)
-        if not entries:
-            return [_note(f"{name} has nothing older")]
-        shown = [line for entry in entries for line in self.entries.lines(entry, numbered=True)]
-        day = moment(entries[0].time, "%Y-%m-%d")
-        return [_note(f"{name} from {day}:"), *shown, _note("as far as there is" if not more else "so far")]
-
     def _found_lines(self, found: e.SearchFound) -> list[Line]:
-        lines: list[Line] = []
         told = merged(
             self.chat.fates(found.room, found.entries),
             fates(found.entries, self.memory.newest_first(found.room)),
         )
-        for entry in found.entries:
-            first, *others = self.entries.found(entry, told.get(entry.seq))
-            lines += [[("note", moment(entry.time, "%Y-%m-%d") + " "), *first], *others]
-        number = len(found.entries)
-        words = f"{number} found in {self.title(found.room)}" if number else "nothing found"
-        further = f", back to #{found.reached}: /search looks further back" if found.more else ""
-        around = "; /context NUMBER shows what was said around one" if number else ""
-        return [*lines, _note(words + further + around)]
+        return found_lines(self.entries, found, self.title(found.room), told)
 
-
-def _note(text: str) -> Line:
-    return [("note", f"-- {text}")]
-
-
-def _warning(text: str) -> Line:
-    return [("warning", f"!! {text}")]
+    def _history_lines(self, page: e.History) -> list[Line]:
+        return history_lines(self.entries, page, self.title(page.room))

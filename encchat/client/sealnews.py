@@ -17,6 +17,7 @@ from encchat.text import clean_line
 
 if TYPE_CHECKING:
     from encchat.client.chat import Chat
+    from encchat.client.events import Seal
 
 #: Characters of a reason that are shown.
 MAX_REASON = 300
@@ -43,6 +44,17 @@ _TRUST = {
     fx.CHANGED: "KEY CHANGED",
     fx.UNKNOWN: "not met yet",
 }
+
+
+def doubt(seal: Seal | None) -> str:
+    """What is to be said of a message whose writer is less than proved; nothing of most."""
+    if seal is None:
+        return ""
+    if seal.vouched_by:
+        return f"  (by a key from {clean_line(seal.vouched_by, 40)}: who wrote it is not proved)"
+    if seal.trust == fx.REVOKED:
+        return "  (from a device that was taken back)"
+    return ""
 
 
 def trust_words(trust: str) -> str:
@@ -152,7 +164,7 @@ def _comparing(news: fx.SasAsked | fx.SasShown | fx.SasEnded | fx.Verified) -> W
                 (False, f"/verify {name} emoji begins, /verify {name} no declines"),
             ]
         case fx.SasShown(signs=signs, words=words):
-            shown = [f"{sign} {word}" for sign, word in zip(signs, words, strict=False)]
+            shown = [clean_line(f"{sign} {word}", 20) for sign, word in zip(signs, words, strict=False)]
             return [
                 (False, f"{name} must see the same seven signs, in this order; ask by telephone or look:"),
                 (False, "    " + "   ".join(shown[:4])),

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
-from encchat.client import console, entrylines
+from encchat.client import console, entrylines, pages
 from encchat.client.colours import Line
 from encchat.client.command import UnknownCommand
 from encchat.client.commands import COMMANDS, Commands
@@ -63,7 +63,7 @@ class ConsoleTestCase(TestCase):
     console = console
 
     def setUp(self) -> None:
-        for module in (console, entrylines):
+        for module in (console, entrylines, pages):
             self.patch(module, "moment", lambda time, form: "12:34" if form == "%H:%M" else "2026-01-01")
         self.world = World(Path(self.mktemp()))
         self.addCleanup(self.world.store.close)
@@ -136,6 +136,14 @@ class Talk(ConsoleTestCase):
         self.world.settle()
         self.assertEqual(self.screen.lines[-2:], ["12:34 [+ops] bob: over here", "12:34 bob: hi"])
         self.assertEqual(self.screen.unread, {"+ops": 1})
+
+    def test_what_one_did_oneself_and_what_moderators_do_is_not_unread(self) -> None:
+        self.start()
+        self.type("/join ops", "/join lobby")
+        self.world.server.append("+ops", "alice", "text", bytes(16), b"from another device")
+        self.world.server.append("+ops", "bob", "topic", bytes(16), b"tea")
+        self.world.settle()
+        self.assertEqual(self.screen.unread, {})
 
     def test_only_the_last_of_what_was_missed(self) -> None:
         self.patch(console, "MISSED", 3)

@@ -175,8 +175,8 @@ class People(SealedCase):
 
 class Changed(SealedCase):
     async def test_another_key(self) -> None:
-        """Bob lost his key, and comes back with a certificate for his name, which the server believes. Alice's
-        client does not know that authority."""
+        """Bob lost his key, and comes back with a certificate for his name, which the server believes, and
+        not Alice's client, as it does not know that authority."""
         certs = f"tls:certs={self.home / 'certs'}"
         write_set(self.home / "certs", Authority(), "bob")
         port = ("--port", "tcp:0:interface=127.0.0.1")
