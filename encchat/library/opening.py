@@ -110,7 +110,7 @@ class Opening:
 def bring_keys(chat: Chat, cipher: IClientCipher) -> None:
     """Let sealed rooms rest on the identity of a cipher that has its keys, if it can sign with it."""
     from encchat.ciphers.interfaces import ISealing
-    from encchat.client.sealed.bridge import Sealing  # slow to import, and not always needed
+    from encchat.client.sealed.holding import Sealing  # slow to import, and not always needed
 
     if not ISealing.providedBy(cipher):
         chat.sealed.ready(None, "this cipher has no identity that could sign keys.")

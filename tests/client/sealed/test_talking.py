@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from encchat.client import events as e
-from encchat.client.sealed.bridge import SealedUnavailable
+from encchat.client.sealed.holding import SealedUnavailable
 from encchat.contents import Edit, Reply, body_of
 from encchat.core.sealed import events as fx
 from tests.client.sealed.town import TALK, TownCase

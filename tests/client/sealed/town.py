@@ -24,7 +24,7 @@ from encchat.client.chat import Chat
 from encchat.client.connection import Connection
 from encchat.client.keeping import Keeper
 from encchat.client.link import Link, Patience
-from encchat.client.sealed.bridge import Sealing
+from encchat.client.sealed.holding import Sealing
 from encchat.client.store import Store
 from encchat.client.trust import Trust
 from encchat.core.identity import PeerIdentity, fingerprint
