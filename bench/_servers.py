@@ -150,7 +150,15 @@ class Encchat(Server):
                 str(self.home / "data"),
             ),
             *("--port", "tcp:0:interface=127.0.0.1:backlog=512", "--rate", "0"),
-            *("--max-connections", "20000", "--max-half-open", "2000", *options),
+            *(
+                "--max-connections",
+                "20000",
+                "--max-half-open",
+                "2000",
+                "--max-per-address",
+                "20000",
+                *options,
+            ),
         ]
 
     def _begin(self) -> None:
