@@ -181,8 +181,11 @@ class KeyInTheKeyring(KeyTestCase):
 
     def test_a_key_that_was_taken_out_of_it(self) -> None:
         first = self.take(self.ring)
+        before = (self.directory / key.FILE).read_text()
         self.ring.kept.clear()
         self.assertNotEqual(self.take(self.ring), first)
+        (aside,) = self.directory.glob(f"{key.FILE}.gone-*")
+        self.assertEqual(aside.read_text(), before)
 
     def test_finding_it(self) -> None:
         def missing(name: str) -> object:
