@@ -25,7 +25,7 @@ from encchat.client import (
 )
 from encchat.client.chat import Chat
 from encchat.client.command import Command, NoRoom, NotThere, Offline, Screen, UnknownCommand, WrongUse
-from encchat.client.events import Event, History, JoinedRoom, SealedNews, SearchFound
+from encchat.client.events import Event, History, JoinedRoom, RequestFailed, SealedNews, SearchFound
 from encchat.client.requests import ActMessage
 from encchat.client.titles import meant, title
 from encchat.core.names import is_open, parse_name
@@ -96,6 +96,8 @@ class Commands:
         """Keep track of what was shown."""
         if isinstance(event, SealedNews):
             self.trusting.notice(self, event)
+        elif isinstance(event, RequestFailed):
+            self.going.clear()
         elif isinstance(event, JoinedRoom):
             if event.first:
                 self._oldest[event.room] = event.start.seq + 1
@@ -116,6 +118,14 @@ class Commands:
     def room(self, text: str) -> str:
         """The room that is named; the current one if none is."""
         return meant(text, self.chat.name) if text else self.current_room()
+
+    def go_to_person(self, name: str) -> None:
+        """Show the conversation with somebody, which is made or entered if need be."""
+        room = self.chat.sealed.conversation(name)
+        if room in self.screen.tabs:
+            self.screen.go(room)
+        else:
+            self.going.add(room)
 
     def wants(self, room: str) -> bool:
         """Whether a room that was entered by itself is one that the person waits for."""

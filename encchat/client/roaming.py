@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from encchat.client import moderating
 from encchat.client.command import Command
+from encchat.client.entrylines import name_key
 from encchat.client.sealnews import room_words
 from encchat.client.titles import title
-from encchat.core.names import parse_name
+from encchat.core.names import is_conversation, other, parse_name
 from encchat.errors import UsageError
 from encchat.text import clean_line
 
@@ -29,6 +30,9 @@ def _join(c: Commands, rest: str) -> None:
     room = c.room(rest)
     if room in c.chat.session.rooms:
         c.screen.go(room)
+        return
+    if is_conversation(room):
+        c.go_to_person(other(room, name_key(c.chat.name)))
         return
     c.chat.session.join(room, SHOWN)
     c.chat.flush()

@@ -42,6 +42,11 @@ class OnlyTwo(UsageError):
     sealed room for more; /part closes the conversation."""
 
 
+class OneName(UsageError):
+    """In a sealed room /{command} takes one name and nothing else: the others see who did it. Say why as a
+    message."""
+
+
 class NotSure(UsageError):
     """After this only an invitation brings you back into {room}. Write /leave yes if that is what you want;
     /part closes it here, and you stay a member."""
@@ -64,15 +69,13 @@ def msg(c: Commands, rest: str) -> None:
     word, _, text = rest.partition(" ")
     if not word:
         c.teach("msg")
-    room = c.chat.sealed.conversation(c.name(word.removeprefix("@")))
-    text = text.strip()
-    if text:
-        c.say(room, "text", text)
-        c.screen.note(f"sent to {title(room, c.chat.name)}; /msg {clean_line(word)} goes there")
-    elif room in c.screen.tabs:
-        c.screen.go(room)
-    else:
-        c.going.add(room)
+    name, text = c.name(word.removeprefix("@")), text.strip()
+    if not text:
+        c.go_to_person(name)
+        return
+    room = c.chat.sealed.conversation(name)
+    c.say(room, "text", text)
+    c.screen.note(f"said to {title(room, c.chat.name)}; /msg {name} goes there")
 
 
 def leave(c: Commands, rest: str) -> None:
@@ -92,15 +95,15 @@ def _invite(c: Commands, rest: str) -> None:
 
 
 def _kick(c: Commands, rest: str) -> None:
-    c.chat.sealed.remove(*_room_and_names(c, "kick", rest))
+    c.chat.sealed.remove(*_room_and_name(c, "kick", rest))
 
 
 def _op(c: Commands, rest: str) -> None:
-    c.chat.sealed.promote(*_room_and_names(c, "op", rest))
+    c.chat.sealed.promote(*_room_and_name(c, "op", rest))
 
 
 def _deop(c: Commands, rest: str) -> None:
-    c.chat.sealed.demote(*_room_and_names(c, "deop", rest))
+    c.chat.sealed.demote(*_room_and_name(c, "deop", rest))
 
 
 def _who(c: Commands, rest: str) -> None:
@@ -131,6 +134,13 @@ def _room_and_names(c: Commands, command: str, rest: str) -> tuple[str, ...]:
         c.teach(command)
     _there(c, room)
     return room, *map(c.name, names)
+
+
+def _room_and_name(c: Commands, command: str, rest: str) -> tuple[str, ...]:
+    """As above, with one name: a word of a reason could be another member's."""
+    if len(rest.split()) > 1:
+        raise OneName(command=command)
+    return _room_and_names(c, command, rest)
 
 
 def _there(c: Commands, room: str) -> None:

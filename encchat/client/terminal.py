@@ -88,6 +88,8 @@ class Terminal(PersonConsole):
         self._pasting = Pasting()
         self._completion = Completion(self._known)
         self._interrupts = 0
+        #: The room that is shown, and how it is protected.
+        self._seal = "", ""
 
     async def run(self) -> int:
         """As the base, and everything is on the screen at the end."""
@@ -169,6 +171,7 @@ class Terminal(PersonConsole):
 
     def changed(self) -> None:
         """Draw the status line anew, soon."""
+        self._seal = "", ""
         self._draw_soon()
 
     def _draw_soon(self) -> None:
@@ -231,7 +234,7 @@ class Terminal(PersonConsole):
         numbers = self.tabs.numbers
         return Status(
             room=self.room and self.title(self.room),
-            seal=room_words(self.chat, self.room) if self.room else "",
+            seal=self._sealed(),
             members=len(copy.members) if copy is not None and copy.entered else None,
             connected=self.connected,
             coming=not (self._greeted or self._apart),
@@ -244,6 +247,12 @@ class Terminal(PersonConsole):
             ],
             files=[(t.name, t.up, t.percent) for t in self.chat.files.transfers],
         )
+
+    def _sealed(self) -> str:
+        """How the room is protected, which is looked up again only when something has happened."""
+        if self.room and self._seal[0] != self.room:
+            self._seal = self.room, room_words(self.chat, self.room)
+        return self._seal[1] if self.room else ""
 
     # -------------------------------------------------------------------------------- what happens
 

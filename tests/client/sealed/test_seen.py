@@ -117,6 +117,9 @@ class Rooms(SeenCase):
             self.assertIn("in a sealed room", self.alice.type(command))
         self.assertIn("begin with '#'", self.alice.type("/create tea"))
         self.assertIn("Write /invite NAME", self.alice.type("/invite"))
+        for command in ("kick", "op", "deop"):
+            self.assertIn("takes one name", self.alice.type(f"/{command} carol for what she said to bob"))
+        self.assertIn("bob", self.alice.type("/who"))
         self.assertIn("/part", self.alice.type("/go lobby", "/leave"))
 
     def test_history_and_search(self) -> None:
@@ -141,9 +144,17 @@ class Conversations(SeenCase):
         self.assertIn("2: @bob, sealed, bob not verified (here)", self.alice.type("/go"))
         self.alice.type("/go lobby", "/go @bob")
         self.assertEqual(self.alice.screen.room, "@alice&bob")
+        self.alice.type("/go lobby", "/join @bob")
+        self.assertEqual(self.alice.screen.room, "@alice&bob")
         self.assertIn("conversation of two", self.alice.type("/invite carol"))
         self.assertIn("left @bob", self.alice.type("/part"))
         self.assertNotIn("&", self.alice.text + self.bob.text)
+
+    def test_joined_by_name(self) -> None:
+        self.alice.type("/join @bob")
+        self.assertEqual(self.alice.screen.room, "@alice&bob")
+        self.alice.type("/part", "/join @bob", "hi")
+        self.assertIn("[@alice] alice: hi", self.bob.text)
 
     def test_with_nobody(self) -> None:
         self.assertIn("!!", self.alice.type("/msg alice hi"))
