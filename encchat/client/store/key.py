@@ -95,12 +95,12 @@ def _ask(path: Path, ring: Keyring | None, name: str, keyring: Callable[[], Keyr
     except Exception as error:  # whatever a keyring's backend raises
         raise KeyringSilent(reason=_words(error)) from None
     key = _decoded(text or "")
-    if key is None:  # it was taken out of the keyring; or this is another keyring, and the first comes back
+    if key is None:  # it was taken out, or this is another keyring and the first one will come back
         aside = path.with_name(f"{FILE}.gone-{os.urandom(4).hex()}")
         path.replace(aside)
         made = _make(path, keyring())
         told = (
-            "the keyring does not have the key of your local messages any more; the name that it had there is "
+            "the keyring does not have the key of your local messages any more; the name that it had is "
             f"kept as {aside.name}"
         )
         return Found(made.key, (told, *made.notices))
