@@ -32,7 +32,8 @@ class Records:
         self._vault = vault
         self._server = server
         self._scope = vault.tag("sealed rooms of", server)
-        self._ids: dict[str, dict[str, bytes]] = {}
+        #: The ids of those kinds that were scanned.
+        self._ids: dict[str, set[str]] = {}
         self._open: sqlite3.Connection | None = None
 
     @property
@@ -93,21 +94,20 @@ class Records:
         """As ``VaultStore``."""
         with self._change() as database:
             for record in records:
-                known = self._known(record.kind)
+                known = self._ids.get(record.kind, set())
                 tag = self._tag(record.kind, record.id)
                 if record.data is None:
                     database.execute(
                         "DELETE FROM records WHERE scope = ? AND kind = ? AND tag = ?",
                         (self._scope, record.kind, tag),
                     )
-                    known.pop(record.id, None)
+                    known.discard(record.id)
                     continue
-                sealed = known.get(record.id)
-                if sealed is None:
-                    sealed = self._vault.seal(record.id.encode(), *self._place(record.kind, tag))
-                    known[record.id] = sealed
+                known.add(record.id)
+                sealed = self._vault.seal(record.id.encode(), *self._place(record.kind, tag))
                 database.execute(
-                    "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO "
+                    "UPDATE SET generation = excluded.generation, data = excluded.data",
                     (self._scope, record.kind, tag, sealed, record.generation, record.data),
                 )
 
@@ -118,15 +118,15 @@ class Records:
                 self._ids.pop(kind, None)
                 database.execute("DELETE FROM records WHERE scope = ? AND kind = ?", (self._scope, kind))
 
-    def _known(self, kind: str) -> dict[str, bytes]:
-        """The ids of a kind, each as it is sealed. A row that was altered is not there."""
+    def _known(self, kind: str) -> set[str]:
+        """The ids of a kind. A row that was altered is not there."""
         if kind not in self._ids:
-            found: dict[str, bytes] = {}
+            found: set[str] = set()
             for tag, sealed in self._database.read(
                 "SELECT tag, id FROM records WHERE scope = ? AND kind = ?", (self._scope, kind)
             ):
                 try:
-                    found[self._vault.open(sealed, *self._place(kind, tag)).decode()] = sealed
+                    found.add(self._vault.open(sealed, *self._place(kind, tag)).decode())
                 except Unreadable:
                     continue
             self._ids[kind] = found
