@@ -96,6 +96,8 @@ class Trust:
         self._endpoint = str(address)
         self._milliseconds = milliseconds
         self._pin = pin
+        #: Whether it was the user's answer that made this the pin, and not an option.
+        self._answered = False
         self._accept_new = accept_new
         self._command = command
         #: What the last judgement allows to be written down.
@@ -122,10 +124,12 @@ class Trust:
             pin, replace = self._learnt
             self._learnt = None
             self._book.pin(pin, replace=replace)
+        if self._answered:  # it is known now, and another key is a change
+            self._pin, self._answered = None, False
 
     def accept(self, fingerprint: str) -> None:
-        """The user has said yes to this key: from now on it is demanded."""
-        self._pin = fingerprint
+        """The user has said yes to this key: it is demanded until the server has proved it."""
+        self._pin, self._answered = fingerprint, True
 
     def _judge_demanded(self, claim: Claim, pin: str, known: Sequence[Pin]) -> None:
         if claim.fingerprint != pin:

@@ -105,6 +105,14 @@ class UnknownServers(TrustTestCase):
         trust.accept(A)
         self.refused(NotThePinnedKey, trust, Shown(fingerprint=B))
 
+    def test_after_a_yes_another_key_is_a_change(self) -> None:
+        trust = self.trust()
+        trust.accept(A)
+        self.learnt(trust, Shown())
+        words = self.refused(ServerKeyChanged, trust, Shown(fingerprint=B))
+        self.assertIn(A, words)
+        self.assertIn(f"--pin {B}", words)
+
     def test_another_servers_pin_does_not_count(self) -> None:
         elsewhere = Pin("chat.example:1", "hrsa1", A, False, 1)
         self.refused(UnknownServer, self.trust(elsewhere), Shown())
