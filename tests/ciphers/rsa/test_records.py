@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -228,6 +230,24 @@ class Refusals(TestCase):
     def test_a_close_that_says_something(self) -> None:
         for plain in (b"\x15", b"\x15\1", b"\x15\0\0"):
             self.refused("record 0 type", forge([(plain, label(0))]))
+
+    def test_a_batch_for_two_threads(self) -> None:
+        """Whoever decrypts a half of it, each block is in its place; also when the other thread is busy."""
+        import encchat.ciphers.rsa.records as records
+
+        self.patch(records.os, "cpu_count", lambda: 2)
+        texts = [b"a" * 400, b"b", b"c" * 1000, b"d" * 200]
+        for busy in (False, True):
+            source, opener = sealer(), Opener(SESSION, TO_SERVER)
+            opener.feed(b"".join(seal(source, text) for text in texts))
+            done = threading.Event()
+            if busy:
+                occupied = [records._helpers().submit(done.wait) for _ in range(os.cpu_count() or 1)]
+            found = decrypt_batch(rig.E_S, opener.next_batch())
+            done.set()
+            self.assertEqual([opener.opened(record).data for record in found], texts)
+        for one in occupied:
+            one.result()
 
     def test_a_fault_of_the_library_is_the_same_refusal(self) -> None:
         class Broken:
