@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from encchat.client.entrylines import name_key
 from encchat.client.titles import title
 from encchat.core.names import is_open
 from encchat.core.plain import shown_name
@@ -100,6 +101,8 @@ def news_lines(news: fx.Event, me: str) -> Words:
     match news:
         case fx.IdentityMet(name, fingerprint, trust):
             return _met(shown_name(name), _key(fingerprint), trust)
+        case fx.IdentityChanged(name, before, now) if me and name_key(name) == name_key(me):
+            return _own_changed(shown_name(name), _key(before), _key(now))
         case fx.IdentityChanged(name, before, now, reason):
             return _changed(shown_name(name), _key(before), _key(now), _reason(reason))
         case fx.SendBlocked(room, names):
@@ -143,6 +146,17 @@ def _changed(name: str, before: str, now: str, reason: str) -> Words:
         (True, f"Perhaps {name} has another machine, or had to begin anew; perhaps somebody pretends to be"),
         (True, f"{name}. Ask {name} by another way. Until then nothing goes to sealed rooms with {name}."),
         (True, f"/accept {name} shows both keys and takes the new one; /verify {name} compares it first."),
+    ]
+
+
+def _own_changed(name: str, here: str, other: str) -> Words:
+    return [
+        (True, "ANOTHER KEY says which devices are yours."),
+        (True, f"    this machine: {here}"),
+        (True, f"    the other:    {other}"),
+        (True, "If it is that of your first machine, as its /devices shows, then this is a further one of"),
+        (True, f"yours: /accept {name} here, and then /devices and /accept-device there. Else somebody has"),
+        (True, "taken your name: tell the others by another way."),
     ]
 
 
@@ -212,8 +226,8 @@ def _device(news: fx.Event, me: str) -> Words:
             ]
         case fx.MailRejected(sender, _, reason):
             return [
-                (True, f"a letter with keys, said to be {shown_name(sender)}'s, does not hold:"),
-                (True, f"    {_reason(reason)}"),
+                (False, f"a letter with keys, said to be {shown_name(sender)}'s, was thrown away:"),
+                (False, f"    {_reason(reason)}"),
             ]
         case fx.Unreachable(room, names):
             who = names_words(names)

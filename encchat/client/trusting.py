@@ -176,6 +176,9 @@ def accept(c: Commands, rest: str) -> None:
     if before:
         c.screen.note(f"the key of {name} was {clean_line(before, 100)}")
     c.screen.note(f"the key of {name} is  {clean_line(now, 100)}")
+    if key == name_key(c.chat.name):
+        c.screen.note("accepted. The machine with that key has to let this one in: /accept-device there")
+        return
     c.screen.note(f"accepted. It was not compared: /verify {name} does that")
     _renew(c, name)
 
@@ -214,6 +217,8 @@ def devices(c: Commands, rest: str) -> None:
             c.screen.note(f"    {clean_line(each.id, 40)}, since {since}, {state}")
             c.screen.note(f"        key {clean_line(each.fingerprint, 100)}")
     moderating.devices(c, "")
+    if c.chat.sealed.available:
+        c.chat.sealed.meet(c.chat.name)  # those that came since, and wait
 
 
 def accept_device(c: Commands, rest: str) -> None:
@@ -225,7 +230,10 @@ def accept_device(c: Commands, rest: str) -> None:
 def revoke(c: Commands, rest: str) -> None:
     """/revoke ID"""
     c.chat.sealed.revoke_device(_device(c, "revoke", rest))
-    c.screen.note("that device is out for ever; it can open nothing that is said from now on")
+    c.screen.note(
+        "that device is out for ever. The others' machines learn it within ten minutes, or when you"
+    )
+    c.screen.note("say something next; what they say before that it may still open")
 
 
 def _device(c: Commands, command: str, rest: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from encchat import messages as m
 from encchat.client import events as e
 from encchat.client import files, jsonlines
 from encchat.client.backing import CannotRestore, NoPassphrase, Restoring, read_backup, read_passphrase
+from encchat.client.pipe import Manner, Pipe, Withheld
 from encchat.client.sealnews import news_lines, room_words
+from encchat.client.sending import Sending
 from encchat.client.shown import NobodyToAsk, Shown
 from encchat.core.identity import fingerprint
 from encchat.core.plain import happening_line
@@ -25,6 +28,7 @@ from encchat.core.sealedwords import STANDING_IN
 from encchat.messages import Entry
 from tests.client.sealed.town import Person, Town
 from tests.client.test_console import Screen
+from tests.client.world import FakeReader, FakeWriter
 from tests.core.sealed.world import identity
 from tests.hostile import is_unsafe
 
@@ -40,6 +44,7 @@ class Viewer(Person):
         self.screen = Screen(self.town.clock, self.chat, LOBBY, None)
         self.screen.connected = True
         self.chat._console = self.screen
+        self.screen.happened(self.listener.events)
         self.done = Deferred.fromCoroutine(self.screen.run())
         self.done.addErrback(lambda failure: None)
         self.town.settle()
@@ -400,7 +405,98 @@ class Backups(SeenCase):
         self.assertRaises(NoPassphrase, read_passphrase, reading)
 
 
+class Scripts(SeenCase):
+    """What does one thing, or reads a pipe, where a person would have to decide."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice.type("/create #tea bob", "hi")
+        self.alice.end()
+        self.bob.end()
+        self.person("bob", "elsewhere", key=identity("mallory"), vouched="bob")
+        self.town.later(700)
+        self.alice.by_itself = False
+        Person.start(self.alice)
+        self.status: list[str] = []
+
+    def run_(self, console: Any) -> Deferred[int]:
+        self.alice.chat._console = console
+        work: Deferred[int] = Deferred.fromCoroutine(console.run())
+        self.town.later(30)
+        return work
+
+    def pipe(self, *, json: bool) -> tuple[Pipe, FakeReader]:
+        reader = FakeReader()
+        manner = Manner(ROOM, json=json)
+        return Pipe(
+            self.town.clock,
+            self.alice.chat,
+            manner,
+            reader,  # type: ignore[arg-type]  # a stub
+            FakeWriter,  # type: ignore[arg-type]  # a stub
+            self.status.append,
+        ), reader
+
+    def test_one_message(self) -> None:
+        console = Sending(self.town.clock, self.alice.chat, ROOM, "hello", self.status.append)
+        error = self.failureResultOf(self.run_(console), Withheld).value
+        self.assertIn("not sent to #tea yet", str(error))
+        self.assertEqual(error.exit_code, 77)
+        self.assertIn("BOB'S KEY CHANGED", "\n".join(self.status))
+
+    def test_lines(self) -> None:
+        pipe, reader = self.pipe(json=False)
+        reader.feed(b"hello\n", b"")
+        self.failureResultOf(self.run_(pipe), Withheld)
+        self.assertIn("BOB'S KEY CHANGED", "\n".join(self.status))
+        self.assertNotIn("hello", pipe._writer.data.decode())  # type: ignore[attr-defined]  # a stub's
+
+    def test_objects_and_a_command_that_frees_it(self) -> None:
+        pipe, reader = self.pipe(json=True)
+        reader.feed(b'{"text": "hello", "ref": 1}\n')
+        work = self.run_(pipe)
+        told = [json.loads(line) for line in pipe._writer.lines]  # type: ignore[attr-defined]  # a stub's
+        (blocked,) = [line for line in told if line["event"] == "send-blocked"]
+        self.assertEqual((blocked["room"], blocked["names"]), (ROOM, ["bob"]))
+        reader.feed(b'{"command": "/accept bob"}\n', b"")
+        self.town.later(60)
+        self.assertEqual(self.successResultOf(work), 0)
+        told = [json.loads(line) for line in pipe._writer.lines]  # type: ignore[attr-defined]  # a stub's
+        self.assertEqual([line["ref"] for line in told if line["event"] == "sent"], [1])
+
+
 class Devices(SeenCase):
+    def test_let_in_and_taken_back(self) -> None:
+        self.alice.type("/create #tea bob", "/link")
+        found = re.search(r"--link ([0-9A-Z-]+)", self.alice.text)
+        assert found is not None
+        code = found[1].replace("-", "")
+        other = self.person("alice", "second", key=identity("alice's second"), link_code=code)
+        other.link_code = ""
+        self.town.later(20)
+        self.assertIn("!! this device (", other.text)
+        self.assertIn(f"!!     the other:    {fingerprint(self.alice.identity.spki)}", other.text)
+        self.assertNotIn("KEY CHANGED", other.text)
+        self.assertIn("accepted", other.type("/accept alice"))
+        self.assertIn("this one, WAITS until another one lets it in", other.type("/devices"))
+        self.assertIn("!! a device wants to take part as you: ", self.alice.type("/devices"))
+        shown = self.alice.type("/devices")
+        found = re.search(r"WAITS: only if it is yours, /accept-device (\w+)\n-- +key (\S+)", shown)
+        assert found is not None
+        self.assertEqual(found[2], fingerprint(other.identity.spki))
+        self.assertIn("takes part from now on", self.alice.type(f"/accept-device {found[1][:8]}"))
+        self.town.later(70)
+        self.assertIn("this device takes part in sealed rooms", other.text)
+        self.alice.type("for both")
+        self.bob.type("/go #tea", "for all")
+        self.assertIn("bob: for all", other.text)
+        self.assertIn("out for ever", self.alice.type(f"/revoke {found[1][:8]}"))
+        self.town.later(70)
+        self.alice.type("it is gone")
+        self.bob.type("for one")
+        self.assertIn("bob: for one", self.alice.text)
+        self.assertNotIn("bob: for one", other.text)
+
     def test_a_second_one(self) -> None:
         self.assertIn("this one", self.alice.type("/devices"))
         self.assertIn("!!", self.alice.type("/accept-device abcdef"))
