@@ -14,7 +14,7 @@ from encchat.client.disk import FileChanged
 from encchat.client.sealedfiles import SealedSource
 from encchat.core.sealed.files import FileOpener, sealed_size
 from encchat.wire import decode_client
-from tests.client.sealed.test_seen import SeenCase
+from tests.client.sealed.viewer import SeenCase
 
 
 class Files(SeenCase):
