@@ -23,6 +23,7 @@ from encchat.client import (
     talking,
     trusting,
 )
+from encchat.client.aliases import ALIASES, INSTEAD
 from encchat.client.chat import Chat
 from encchat.client.command import Command, NoRoom, NotThere, Offline, Screen, UnknownCommand, WrongUse
 from encchat.client.events import Event, History, JoinedRoom, RequestFailed, SealedNews, SearchFound
@@ -85,10 +86,10 @@ class Commands:
         :raises UnknownCommand: there is none; says what was perhaps meant.
         """
         name = word.strip().lower()
-        command = COMMANDS.get(name)
+        command = COMMANDS.get(ALIASES.get(name, name))
         if command is None:
             near = get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean /{near[0]}?" if near else ""
+            hint = INSTEAD.get(name) or (f" Did you mean /{near[0]}?" if near else "")
             raise UnknownCommand(command="/" + word, hint=hint)
         return command
 

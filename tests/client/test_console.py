@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
 from encchat.client import console, entrylines, pages
+from encchat.client.aliases import ALIASES, INSTEAD
 from encchat.client.colours import Line
 from encchat.client.command import UnknownCommand
 from encchat.client.commands import COMMANDS, Commands
@@ -268,6 +269,16 @@ class TheCommands(ConsoleTestCase):
         self.assertIn("There is no command /.", self.type("/"))
         self.assertEqual(self.world.server.room(LOBBY).frames, [])
 
+    def test_the_names_that_they_have_elsewhere(self) -> None:
+        self.start()
+        for name, here in ALIASES.items():
+            self.assertNotIn(name, COMMANDS)
+            self.assertIs(self.screen.commands.find(name), COMMANDS[here])
+        self.assertIn("+ops", self.type("/j ops"))
+        for name in INSTEAD:
+            self.assertNotIn(name, COMMANDS)
+            self.assertIn(INSTEAD[name].strip(), self.type(f"/{name}"))
+
     def test_rooms(self) -> None:
         self.start()
         self.assertEqual(self.type("/join Ops"), "-- in +ops with alice, bob")
@@ -387,7 +398,7 @@ class TheCommands(ConsoleTestCase):
 
         commands = Commands(None, Nowhere(), lambda *what: said.append(what))  # type: ignore[arg-type]  # unused
         word = text.partition(" ")[0].strip().lower()
-        if word in COMMANDS or text.startswith("/"):
+        if word in COMMANDS or word in ALIASES or text.startswith("/"):
             return
         self.assertRaises(UnknownCommand, commands.typed, "/" + text)
         self.assertEqual(said, [])

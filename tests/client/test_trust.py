@@ -109,6 +109,7 @@ class UnknownServers(TrustTestCase):
         trust = self.trust()
         trust.accept(A)
         self.learnt(trust, Shown())
+        self.book.writes = 0
         words = self.refused(ServerKeyChanged, trust, Shown(fingerprint=B))
         self.assertIn(A, words)
         self.assertIn(f"--pin {B}", words)
