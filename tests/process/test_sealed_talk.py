@@ -169,8 +169,26 @@ class People(SealedCase):
             self.assertEqual(await restored.end(), code, restored.report())
             self.assertIn(told, "\n".join(restored.err))
         self.assertEqual(path.read_bytes(), before)
+        await self.in_linear(service)
         bob.signal(signal.SIGTERM)
         await service.stop()
+
+    async def in_linear(self, service: Service) -> None:
+        """Where nothing is redrawn, the terminal's echo is off for as long as it is asked."""
+        path = self.home / "linear.backup"
+        plain = self.screen("--linear", service.address, columns=110, rows=45)
+        await plain.shows("in +lobby with")
+        plain.enter(f"/backup {path}")
+        await plain.shows("passphrase for the backup, 10 characters or more (it is not shown")
+        plain.enter(PASSPHRASE)
+        await plain.shows("the same passphrase again")
+        plain.enter(PASSPHRASE)
+        await plain.shows("for reading sealed rooms are in")
+        self.assertNotIn(b"horse", plain.raw)
+        plain.enter("seen again")
+        await plain.until(lambda: plain.text.count("seen again") == 1, "echo")
+        plain.enter("/quit")
+        await self.finish(plain)
 
 
 class Changed(SealedCase):
