@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.core.interfaces import Draft
@@ -163,6 +165,39 @@ class Swapping(TownCase):
         self.assertEqual((late.seal.state, late.seal.late), ("opened", True))
         self.assertEqual(bob.sealed.seal_of(TALK).waiting, 0)
         self.assertEqual(bob.sealed.history(TALK).entries[-1].body, b"who can read that?")
+
+    def test_two_histories(self) -> None:
+        """Bob is shown another entry than Alice: her next message makes it evident."""
+        alice, bob = self.person("alice"), self.person("bob")
+        alice.say(alice.sealed.conversation("bob"), "one")
+
+        def other(message: Any) -> tuple[Any, ...]:
+            if isinstance(message, m.Entry):
+                return (replace(message, time=message.time + 1),)
+            return (message,)
+
+        bob.bend = other
+        alice.say(TALK, "two")
+        bob.bend = lambda message: (message,)
+        alice.say(TALK, "three")
+        forked = bob.of(e.NewEntry)[-1]
+        self.assertEqual((forked.seal.state, forked.seal.code), ("failed", "forked"))
+        self.assertEqual([x.room for x in bob.news(fx.Forked)], [TALK])
+        self.assertTrue(bob.sealed.seal_of(TALK).forked)
+
+    def test_left_out_and_out_of_order(self) -> None:
+        """A server that leaves an entry out, or begins in the middle, is given up or parted from."""
+        alice, bob = self.person("alice"), self.person("bob")
+        alice.say(alice.sealed.conversation("bob"), "one")
+        bob.bend = lambda message: () if isinstance(message, m.Entry) else (message,)
+        alice.say(TALK, "two")
+        bob.bend = lambda message: (message,)
+        alice.say(TALK, "three")
+        self.assertIn("where 3 was due", str(bob.failure))
+        bob.failure = None
+        bob.restart()
+        self.town.later(1)
+        self.assertEqual(bob.texts(TALK)[-2:], ["two", "three"])
 
     def test_nonsense_for_answers(self) -> None:
         """Whatever the server makes up, the rest goes on."""
