@@ -2,9 +2,9 @@
 
 A roster counts when it follows the last one by the rule in ``rosters``, and a device of its maker signed it
 whose identity is the maker's for us. One that follows but whose signer we cannot be sure of (another
-identity, a revoked device) is set aside; it counts when a later one that we are sure of follows it. What
-counts or not, the seq of the last roster entry is what our own messages must name: else they would be
-refused for ever.
+identity, a revoked device) is set aside; it counts when a later one that we are sure of follows it, by an
+admin who could have made it as well. What counts or not, the seq of the last roster entry is what our own
+messages must name: else they would be refused for ever.
 """
 
 from __future__ import annotations
@@ -196,10 +196,13 @@ class Rooms:
             self._check_anchor(state, entry)
             pending = [parse_roster(raw) for raw in state.aside] if state.aside else []
             chain = self._chain(state, pending, entry)
+            self._check_signer(self._before(state, chain), entry)
         except EncchatError as error:
             self._turn.tell(fx.RosterRejected(room, seq, time, sender, str(error)))
             return
         doubt = self._doubt(self._before(state, chain), entry)
+        if not doubt and len(chain) > 1 and not self._confirms(self._counted(state), chain):
+            doubt = "it follows one whose signer is in doubt, and its own could not have made that one"
         if doubt and not self._is_anchored(entry):
             if len(state.aside) < MAX_ASIDE:
                 state.aside = [each.raw for each in chain]
@@ -213,10 +216,12 @@ class Rooms:
         """Somebody's identity was accepted: what was set aside may count now."""
         state = self.state(room)
         pending = [parse_roster(raw) for raw in state.aside]
-        sure = 0
+        counted, sure = self._counted(state), 0
         for count, entry in enumerate(pending, 1):
-            if not self._doubt(self._before(state, pending[:count]), entry):
-                sure = count
+            if self._doubt(self._before(state, pending[:count]), entry):
+                continue
+            if count == sure + 1 or self._confirms(counted, pending[sure:count]):
+                counted, sure = entry.roster, count
         for entry in pending[:sure]:
             self._apply(state, entry, state.seq, self._turn.now)
         state.aside = state.aside[sure:]
@@ -248,12 +253,38 @@ class Rooms:
     def _before(self, state: RoomState, chain: list[RosterEntry]) -> Roster | None:
         if len(chain) > 1:
             return chain[-2].roster
+        return self._counted(state)
+
+    def _counted(self, state: RoomState) -> Roster | None:
+        """The roster that counts now."""
         return parse_roster(state.roster).roster if state.roster else None
+
+    def _confirms(self, counted: Roster | None, chain: list[RosterEntry]) -> bool:
+        """Whether the last roster of ``chain``, of whose signer we are sure, makes those before it count:
+        only if who made it could have made all of them, by the roster that counts. Else a forged one could
+        bring in, or crown, the very person who confirms it."""
+        by, base = chain[-1].roster.by, counted or chain[0].roster
+        identity = chain[-2].roster.identities[by]
+        if by in base.admins and (self._contacts.authority or base.identities[by] == identity):
+            return True
+        return counted is None and self._contacts.speaks_for(by, identity)
 
     def _check_signatures(self, entry: RosterEntry) -> None:
         certificate = entry.certificate
         check_certificate(certificate, entry.roster.by)
         check_device_signature(certificate.device.ed, entry.signed.roster, entry.signed.by_device, "roster")
+
+    def _check_signer(self, before: Roster | None, entry: RosterEntry) -> None:
+        """Whether the signer is a device of the maker whom the room means. Another one is never its maker, but
+        for somebody whom an authority knows: theirs may have been vouched for when it was made."""
+        if before is not None and self._contacts.authority:
+            return
+        identity = (before or entry.roster).identities[entry.roster.by]
+        if not _acts_for(entry.certificate, entry.signed.devices, identity):
+            by = entry.roster.by
+            raise RosterRefused(
+                room=entry.roster.room, reason=f"its signer is not the {by} who is in the room"
+            )
 
     def _check_anchor(self, state: RoomState, entry: RosterEntry) -> None:
         anchor = self._keeper.get("anchor", state.name, Anchor)

@@ -1,0 +1,134 @@
+"""Whom a room, a message or a roster is believed of: a server, an old device or a member that want more."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from encchat.core.sealed import effects as fx
+from encchat.core.sealed import ratchets
+from encchat.core.sealed.formats import (
+    ALG_ROOM,
+    Roster,
+    RosterMember,
+    SignedRoster,
+    digest,
+    encode,
+    identity_of,
+    parse_roster,
+)
+from tests.core.sealed.test_people import Authority
+from tests.core.sealed.world import Person, Server, identity, room_of, sync
+
+
+class SetAside(SynchronousTestCase):
+    """A roster whose signer is in doubt counts only once one follows whose signer may change the room
+    anyway."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.alice, self.bob = (Person(self.server, name) for name in ("alice", "bob"))
+        self.room = room_of(self.server, self.alice, self.bob)
+        self.ghost = Person(self.server, "ghost")
+        self.fake = Person(Server(), "alice", identity_=identity("somebody else"), seed=7)
+
+    def put(self, prev: bytes, epoch: int, names: tuple[str, ...], by: Person, **more: object) -> bytes:
+        """A roster that the server puts into the log; returns its hash."""
+        members = tuple(RosterMember(name, identity_of(identity(name).spki)) for name in names)
+        admins = more.get("admins", ("alice", "ghost"))
+        assert isinstance(admins, tuple)
+        roster = Roster(self.room, epoch, prev, members, admins, "admins", by.name, 0, bytes(16))
+        own, data = by.vault._own, encode(roster)
+        body = encode(SignedRoster(ALG_ROOM, data, ratchets.sign(own.account, data), own.certificate.raw))
+        self.server.put(self.room, by.name, own.id, "roster", bytes(16), body)
+        return digest("encchat/roster/1", data)
+
+    def assertUntouched(self) -> None:
+        """Nobody came in, and the ghost reads nothing."""
+        for person in (self.alice, self.bob):
+            roster = person.vault.roster(self.room)
+            assert roster is not None
+            self.assertEqual(set(roster.identities), {"alice", "bob"})
+        self.alice.say(self.room, "only us")
+        self.ghost.rooms.add(self.room)
+        sync(self.alice, self.bob, self.ghost)
+        self.assertIn("only us", self.bob.texts(self.room).values())
+        self.assertEqual(self.ghost.texts(self.room), {})
+
+    def test_forged_and_confirmed_by_the_ghost(self) -> None:
+        """The server lets a ghost in by a roster in alice's name, of a key of its own, and has the ghost sign
+        the next one: neither counts."""
+        before = parse_roster(self.server.logs[self.room][0].body).hash
+        forged = self.put(before, 2, ("alice", "bob", "ghost"), self.fake)
+        self.put(forged, 3, ("alice", "bob", "ghost"), self.ghost, admins=("alice", "bob", "ghost"))
+        sync(self.alice, self.bob)
+        self.assertUntouched()
+        self.bob.vault._rooms.reconsider(self.room)
+        self.assertUntouched()
+
+    def test_forged_and_confirmed_by_a_member(self) -> None:
+        """A member without that right, crowned by the forged roster, cannot confirm it either."""
+        before = parse_roster(self.server.logs[self.room][0].body).hash
+        forged = self.put(before, 2, ("alice", "bob"), self.fake, admins=("alice", "bob"))
+        self.put(forged, 3, ("alice", "bob", "ghost"), self.bob, admins=("alice", "bob"))
+        self.alice.read(self.room)
+        roster = self.alice.vault.roster(self.room)
+        assert roster is not None
+        self.assertEqual((roster.admins, set(roster.identities)), (("alice",), {"alice", "bob"}))
+
+    def test_many_forged(self) -> None:
+        """Forged ones do not keep a true one from counting."""
+        before = parse_roster(self.server.logs[self.room][0].body).hash
+        for epoch in range(2, 40):
+            before = self.put(before, epoch, ("alice", "bob", "ghost"), self.fake)
+        sync(self.alice, self.bob)
+        self.alice.change(self.room, promote=("bob",))
+        sync(self.alice, self.bob)
+        roster = self.bob.vault.roster(self.room)
+        assert roster is not None
+        self.assertEqual(set(roster.admins), {"alice", "bob"})
+
+    def test_under_an_authority(self) -> None:
+        """Somebody with a certificate, and the server's help, cannot let themselves in."""
+        server, ca = Server(), Authority()
+        self.server = server
+        self.alice, self.bob, self.ghost = (
+            Person(server, name, identity_=ca.issue(name, name), vouches=ca)
+            for name in ("alice", "bob", "ghost")
+        )
+        room_of(server, self.alice, self.bob)
+        self.test_forged_and_confirmed_by_the_ghost()
+
+
+class Impostor(SynchronousTestCase):
+    """Bob met somebody who claimed to be alice; then he compared the true one."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.bob = Person(self.server, "bob")
+        self.fake = Person(self.server, "alice", identity_=identity("an impostor"), seed=9)
+        self.room = room_of(self.server, self.fake, self.bob)
+        self.fake.say(self.room, "it is me")
+        sync(self.fake, self.bob)
+        self.fake.say(self.room, "still me")
+        self.fake.online = False
+        del self.server.lists["alice"], self.server.certificates["alice"]
+        self.alice = Person(self.server, "alice")
+        self.server.now += 3600 * 1000
+        self.bob.do(self.bob.vault.ask_devices("alice", self.server.now))
+        self.bob.do(self.bob.vault.verify(self.bob.vault.safety_number("alice"), self.server.now))
+
+    def test_what_the_impostor_says_is_not_verified(self) -> None:
+        """The impostor goes on with the key that bob has: it is not shown as from the verified alice."""
+        self.assertEqual(self.bob.vault.trust("alice"), fx.VERIFIED)
+        self.bob.read(self.room)
+        opened = self.bob.of(fx.Opened)
+        self.assertEqual(opened[-1].body, b"still me")
+        self.assertEqual(opened[-1].trust, fx.CHANGED)
+        again = self.bob.vault.again(self.server.logs[self.room][-1])
+        assert isinstance(again, fx.Opened)
+        self.assertEqual(again.trust, fx.CHANGED)
+
+    def test_their_room_is_not_verified(self) -> None:
+        """The room that names the impostor is not shown as one with the verified alice."""
+        self.assertEqual(self.bob.vault.room_trust(self.room), fx.CHANGED)
+        self.assertEqual(self.bob.vault.trust_in(self.room, "alice"), fx.CHANGED)
