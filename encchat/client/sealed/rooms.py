@@ -91,7 +91,9 @@ class SealedRooms(People):
         if vault is None or roster is None:
             return ()
         return tuple(
-            Person(name, name in roster.admins, fx.VERIFIED if name == self._user else vault.trust(name))
+            Person(
+                name, name in roster.admins, fx.VERIFIED if name == self._user else vault.trust_in(room, name)
+            )
             for name in sorted(roster.identities)
         )
 

@@ -31,6 +31,9 @@ STALE = 10 * 60 * 1000
 #: Identities of one name that were given up, of which so many are remembered.
 MAX_REPLACED = 20
 
+#: Trust, the least sure first.
+_SURE = (fx.CHANGED, fx.UNKNOWN, fx.PINNED, fx.VOUCHED, fx.VERIFIED)
+
 parse_certificate = lru_cache(maxsize=2048)(formats.parse_certificate)
 parse_device_list = lru_cache(maxsize=2048)(formats.parse_device_list)
 
@@ -109,9 +112,18 @@ class Contacts:
         devices = self.list_of(name)
         return devices is not None and device in devices.devices.revoked
 
-    def trust_of(self, name: str, device: str) -> str:
-        """How sure it is who wrote something with this device of ``name``, as ``events`` says it."""
-        return fx.REVOKED if self.is_revoked(name, device) else self.trust(name)
+    def trust_of(self, name: str, device: str, identity: bytes) -> str:
+        """How sure it is who wrote something with this device of ``name``, as ``events`` says it. ``identity``
+        is the one that the name had for us when its key came."""
+        return fx.REVOKED if self.is_revoked(name, device) else self.trust_as(name, identity)
+
+    def trust_as(self, name: str, identity: bytes) -> str:
+        """How sure it is that ``identity`` is the one of ``name``: no more than that something changed, if
+        another one is now (an authority may have vouched for both)."""
+        trust, peer = self.trust(name), self.peer(name)
+        if not peer.identity or peer.identity == identity:
+            return trust
+        return min(trust, fx.VOUCHED, key=_SURE.index) if self.authority else fx.CHANGED
 
     def trust(self, name: str) -> str:
         """How sure the identity of ``name`` is, as ``events`` says it."""

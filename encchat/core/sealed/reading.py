@@ -125,7 +125,7 @@ class Reading:
         except PeerError as error:
             code = error.word if isinstance(error, NotGenuine) else error.code
             return fx.Failed(*place, code, str(error))
-        trust = self._contacts.trust_of(sender, entry.device)
+        trust = self._contacts.trust_of(sender, entry.device, key.identity)
         return fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by)
 
     def retry(self, device: str, session: bytes) -> None:
@@ -226,7 +226,7 @@ class Reading:
         self._check_seen(entry, said)
         if said.devices > self._version(entry.sender):
             self._contacts.outdate(entry.sender)
-        trust = self._contacts.trust_of(entry.sender, entry.device)
+        trust = self._contacts.trust_of(entry.sender, entry.device, key.identity)
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
         self._turn.tell(fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by, late))
 

@@ -91,7 +91,13 @@ class Vault(Desk):
         epoch = self._rooms.epoch(room)
         names = [name for name in (epoch.identities if epoch else ()) if name != self.user]
         order = (fx.CHANGED, fx.UNKNOWN, fx.PINNED, fx.VOUCHED, fx.VERIFIED)
-        return min((self.trust(name) for name in names), key=order.index, default=fx.VERIFIED)
+        return min((self.trust_in(room, name) for name in names), key=order.index, default=fx.VERIFIED)
+
+    def trust_in(self, room: str, name: str) -> str:
+        """How sure it is that whom a room means by ``name`` is ``name``."""
+        epoch = self._rooms.epoch(room)
+        identity = epoch.identities.get(name) if epoch is not None else None
+        return self.trust(name) if identity is None else self.contacts.trust_as(name, identity)
 
     def is_forked(self, room: str) -> bool:
         """Whether the server was seen to show different histories of a room."""
