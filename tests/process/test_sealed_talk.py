@@ -130,10 +130,22 @@ class People(SealedCase):
         got.close_stdin()
         self.assertEqual(await got.end(), 0, got.report())
         self.assertEqual((self.home / "got").read_text(), SECRET)
+        await self.begin_in(service, alice)
         refused = self.client("--send", "#nowhere", "x", service.address, name="bob")
         refused.close_stdin()
         self.assertEqual(await refused.end(), 77, refused.report())
         await service.stop()
+
+    async def begin_in(self, service: Service, alice: Screen) -> None:
+        """Begin in a sealed room, and in a conversation, with what was said there before."""
+        for room, said in (("#tea", "from the script"), ("@alice", "psst")):
+            bob = self.screen("--room", room, service.address, name="bob", columns=110, rows=45)
+            await bob.shows(f"bob: {said}")
+            await bob.shows(f"{room}>")
+            bob.enter(f"here again in {room[1:]}")
+            await alice.shows(f"bob: here again in {room[1:]}")
+            bob.enter("/quit")
+            await self.finish(bob)
 
     def secret_file(self) -> Path:
         path = self.home / "blueprint.txt"
