@@ -277,7 +277,7 @@ class PersonConsole(Shown):
                 if again:  # a night without a network is not to fill the screen
                     return []
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
-                return [note(line) for line in answer_lines(event)]
+                return [note(line) for line in answer_lines(titled(event, self.chat.name))]
             case e.ReadElsewhere(room, seq):
                 reached = self.chat.reached([room])
                 self.tabs.read_elsewhere(room, seq, reached[room].seq if reached else seq)

@@ -279,7 +279,7 @@ class Pipe(Shown):
             case e.SealedNews(news):
                 self._each([text for _, text in news_lines(news, self._chat.name)])
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
-                self._each(answer_lines(event))
+                self._each(answer_lines(titled(event, self._chat.name)))
             case e.Admitted():
                 self._each([status_line(event) or ""])
                 if not self._greeted:

@@ -31,9 +31,15 @@ def title(room: str, me: str) -> str:
 
 
 def titled(event: Shown, me: str) -> Shown:
-    """An event or an entry with its room as people call it: to be shown, and for nothing else."""
-    room = getattr(event, "room", "")
-    return replace(event, room=title(room, me)) if is_conversation(room) else event
+    """An event or an entry with its rooms as people call them: to be shown, and for nothing else."""
+    changes: dict[str, object] = {}
+    if is_conversation(room := getattr(event, "room", "")):
+        changes["room"] = title(room, me)
+    if rooms := getattr(event, "rooms", ()):  # names, or what is told of each
+        changes["rooms"] = tuple(title(one, me) if isinstance(one, str) else titled(one, me) for one in rooms)
+    if (profile := getattr(event, "profile", None)) is not None:
+        changes["profile"] = titled(profile, me)
+    return replace(event, **changes) if changes else event
 
 
 def meant(text: str, me: str) -> str:

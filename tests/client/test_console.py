@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
 from encchat.client import console, entrylines, pages
+from encchat.client import events as e
 from encchat.client.aliases import ALIASES, INSTEAD
 from encchat.client.colours import Line
 from encchat.client.command import UnknownCommand
@@ -21,7 +22,7 @@ from encchat.client.console import CannotJoin, PersonConsole
 from encchat.client.linear import Linear
 from encchat.client.link import Patience
 from encchat.client.show import member_names, moment, profile_lines, room_lines, talk_lines
-from encchat.client.titles import meant
+from encchat.client.titles import meant, titled
 from encchat.core.plain import ACTS, happening_line
 from encchat.errors import EncchatError, UsageError
 from tests.client.world import FakeReader, FakeWriter, World
@@ -268,6 +269,16 @@ class TheCommands(ConsoleTestCase):
         self.assertIn("There is no command /xyzzy.", self.type("/xyzzy"))
         self.assertIn("There is no command /.", self.type("/"))
         self.assertEqual(self.world.server.room(LOBBY).frames, [])
+
+    def test_conversations_are_called_by_the_other_name(self) -> None:
+        self.start()
+        self.world.server.append("@alice&bob", "bob", "sealed", bytes(16), b"x")
+        told = self.type("/rooms")
+        self.assertIn("-- @bob: ", told)
+        self.assertNotIn("&", told)
+        profile = m.Profile(1, "bob", "SHA256:x", 0, False, True, rooms=("+ops", "@alice&bob"))
+        shown = titled(e.ProfileFound(1, profile), "alice")
+        self.assertEqual(shown.profile.rooms, ("+ops", "@bob"))
 
     def test_the_names_that_they_have_elsewhere(self) -> None:
         self.start()
