@@ -132,7 +132,7 @@ class Holder:
         user, key = self._user, records.key
         self._memory = memory = Memory(records, lambda: self._chat.log)
         vault = Vault(records, key, user, sealing.identity, os.urandom, now, sealing.vouches)
-        self._telling = Telling(memory, vault.trust, self._topic)
+        self._telling = Telling(memory, vault.trust_in, self._topic)
         self._vault = vault
         self._session.keys_first = True
         self._introduce(vault)

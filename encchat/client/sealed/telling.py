@@ -29,11 +29,11 @@ PLACED = (fx.Opened, fx.Waiting, fx.Failed, fx.RosterChanged, fx.RosterRejected)
 
 
 class Telling:
-    """Tells what the entries ``arrived`` are. ``trust`` says how sure a name's identity is; ``topic`` is told
-    of topics."""
+    """Tells what the entries ``arrived`` are. ``trust`` says how sure it is whom a room means by a name;
+    ``topic`` is told of topics."""
 
     def __init__(
-        self, memory: Memory, trust: Callable[[str], str], topic: Callable[[str, str], None]
+        self, memory: Memory, trust: Callable[[str, str], str], topic: Callable[[str, str], None]
     ) -> None:
         self._memory = memory
         self._trust = trust
@@ -107,7 +107,7 @@ class Telling:
             "demoted": sorted((set(before) - set(news.admins)) & stay),
         }
         entry = replace(base, sender=base.sender or news.by, kind="roster", body=msgspec.json.encode(facts))
-        return entry, e.Seal("roster", self._trust(news.by))
+        return entry, e.Seal("roster", self._trust(news.room, news.by))
 
 
 def _failed(base: Entry, code: str, reason: str, *, late: bool = False) -> tuple[Entry, e.Seal]:

@@ -113,8 +113,8 @@ class Contacts:
         return devices is not None and device in devices.devices.revoked
 
     def trust_of(self, name: str, device: str, identity: bytes) -> str:
-        """How sure it is who wrote something with this device of ``name``, as ``events`` says it. ``identity``
-        is the one that the name had for us when its key came."""
+        """How sure it is who wrote something with this device of ``name``, as ``events`` says it.
+        ``identity`` is the one that the name had for us when the key came."""
         return fx.REVOKED if self.is_revoked(name, device) else self.trust_as(name, identity)
 
     def trust_as(self, name: str, identity: bytes) -> str:

@@ -275,8 +275,11 @@ class Rooms:
         check_device_signature(certificate.device.ed, entry.signed.roster, entry.signed.by_device, "roster")
 
     def _check_signer(self, before: Roster | None, entry: RosterEntry) -> None:
-        """Whether the signer is a device of the maker whom the room means. Another one is never its maker, but
-        for somebody whom an authority knows: theirs may have been vouched for when it was made."""
+        """Whether the signer is a device of the maker whom the room means. Another one never is, but where an
+        authority may have vouched for it when the roster was made.
+
+        :raises RosterRefused: it is not.
+        """
         if before is not None and self._contacts.authority:
             return
         identity = (before or entry.roster).identities[entry.roster.by]
