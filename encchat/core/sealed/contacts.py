@@ -53,7 +53,8 @@ class NobodyOffered(RefusedError):
 class Peer(msgspec.Struct):
     """What we know of one name. ``identity`` is the pinned one; ``offered`` another one that claims the
     name; ``replaced`` are those that a person gave up for another one. ``listing`` is the newest device list,
-    ``devices`` are the certificates of those in it."""
+    ``devices`` are the certificates of those in it. ``doubted`` says that the authority, which vouched for
+    the identity, does so no more."""
 
     name: str
     identity: bytes = b""
@@ -62,6 +63,7 @@ class Peer(msgspec.Struct):
     listing: bytes = b""
     devices: dict[str, bytes] = {}
     replaced: list[bytes] = []
+    doubted: bool = False
 
 
 class Contacts:
@@ -128,7 +130,7 @@ class Contacts:
     def trust(self, name: str) -> str:
         """How sure the identity of ``name`` is, as ``events`` says it."""
         peer = self.peer(name)
-        return fx.CHANGED if peer.offered else peer.trust
+        return fx.CHANGED if peer.offered else fx.UNKNOWN if peer.doubted else peer.trust
 
     # ---------------------------------------------------------------------------------------- asking
 
@@ -170,6 +172,9 @@ class Contacts:
         """The server has no devices of ``name``, or does not say: what we know stays."""
         self._asked.discard(name)
         self._fresh[name] = self._turn.now
+        peer = self.peer(name)
+        if peer.listing and name != self._me:  # time and revocation go on, whatever the server says
+            self._is_vouched(peer, parse_device_list(peer.listing))
 
     def answer(self, name: str, raw: bytes, certificates: Iterable[bytes]) -> list[Certificate]:
         """Take what the server gave out for ``name``. Returns certificates that hold and that no list names.
@@ -206,20 +211,15 @@ class Contacts:
     def _believe(self, peer: Peer, devices: DeviceList) -> bool:
         """Whether a list is by the right identity; says what is wrong if it is not."""
         identity = devices.identity
-        if self._vouches is not None and not (peer.name == self._me and identity == peer.identity):
-            try:
-                self._vouches(peer.name, devices.devices.identity, devices.signed.chain)
-            except EncchatError as error:
-                self._turn.tell(fx.KeysRejected(peer.name, "", str(error)))
-                if identity == peer.identity and peer.devices:  # it was good once: no longer
-                    self._keep(msgspec.structs.replace(peer, devices={}))
-                return False
+        if not (peer.name == self._me and identity == peer.identity) and not self._is_vouched(peer, devices):
+            return False
+        peer = self.peer(peer.name)
         if identity == peer.identity:
             return True
         compared = peer.trust == fx.VERIFIED and peer.name != self._me
         if not peer.identity or (self._vouches is not None and not compared):
             trust = fx.PINNED if self._vouches is None else fx.VOUCHED
-            self._keep(msgspec.structs.replace(peer, identity=identity, trust=trust))
+            self._keep(msgspec.structs.replace(peer, identity=identity, trust=trust, doubted=False))
             self._turn.tell(fx.IdentityMet(peer.name, fingerprint_of(identity), trust))
             return True
         if identity != peer.offered:
@@ -228,6 +228,22 @@ class Contacts:
             fx.IdentityChanged(peer.name, fingerprint_of(peer.identity), fingerprint_of(identity))
         )
         return False
+
+    def _is_vouched(self, peer: Peer, devices: DeviceList) -> bool:
+        """Whether the authority, if there is one, vouches for who signed a list; says so if it does not."""
+        if self._vouches is None:
+            return True
+        known = devices.identity == peer.identity
+        try:
+            self._vouches(peer.name, devices.devices.identity, devices.signed.chain)
+        except EncchatError as error:
+            self._turn.tell(fx.KeysRejected(peer.name, "", str(error)))
+            if known and not (peer.doubted and not peer.devices):  # it was good once: no longer
+                self._keep(msgspec.structs.replace(peer, devices={}, doubted=True))
+            return False
+        if known and peer.doubted:
+            self._keep(msgspec.structs.replace(peer, doubted=False))
+        return True
 
     def _check_version(self, peer: Peer, devices: DeviceList) -> None:
         if not peer.listing:

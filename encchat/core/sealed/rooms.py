@@ -312,8 +312,9 @@ class Rooms:
                 return f"its signer is not the {by} who is in the room"
             return ""
         if self._contacts.authority:
-            known = self._contacts.peer(by).identity
-            if known not in (identity, certificate.identity) and not self._contacts.vouched(certificate):
+            peer = self._contacts.peer(by)
+            sure = peer.identity in (identity, certificate.identity) and not peer.doubted
+            if not sure and not self._contacts.vouched(certificate):
                 return f"no authority vouches that its signer is {by}"
             return ""
         if self._contacts.is_blocked(by, identity):

@@ -132,3 +132,61 @@ class Impostor(SynchronousTestCase):
         """The room that names the impostor is not shown as one with the verified alice."""
         self.assertEqual(self.bob.vault.room_trust(self.room), fx.CHANGED)
         self.assertEqual(self.bob.vault.trust_in(self.room, "alice"), fx.CHANGED)
+
+
+class NoLongerVouchedFor(SynchronousTestCase):
+    """The authority takes back bob's certificate, as somebody stole his key; the server helps the thief."""
+
+    def setUp(self) -> None:
+        self.server, self.ca = Server(), Authority()
+        self.alice, self.bob = (
+            Person(self.server, name, identity_=self.ca.issue(name, name), vouches=self.ca)
+            for name in ("alice", "bob")
+        )
+        self.room = room_of(self.server, self.alice, self.bob)
+        self.alice.change(self.room, promote=("bob",))
+        self.bob.say(self.room, "hello")
+        sync(self.alice, self.bob)
+
+    def revoke(self) -> None:
+        """Bob's certificate counts no more, and the answers about him stop."""
+        self.ca.vouched.discard(("bob", identity("bob").spki))
+        self.server.now += 3600 * 1000
+
+    def test_withheld_answers(self) -> None:
+        """The server says nothing of bob's devices any more: they get no key all the same."""
+        self.revoke()
+        listing, certificates = self.server.lists.pop("bob"), self.server.certificates.pop("bob")
+        self.alice.say(self.room, "not for the thief")
+        sync(self.alice, self.bob)
+        self.assertNotIn("not for the thief", self.bob.texts(self.room).values())
+        self.assertEqual(self.alice.of(fx.Unreachable)[-1].names, ("bob",))
+        self.ca.vouched.add(("bob", identity("bob").spki))
+        self.server.lists["bob"], self.server.certificates["bob"] = listing, certificates
+        self.server.now += 3600 * 1000
+        self.alice.say(self.room, "bob again")
+        sync(self.alice, self.bob)
+        self.assertIn("bob again", self.bob.texts(self.room).values())
+        self.assertEqual(self.alice.vault.trust("bob"), fx.VOUCHED)
+
+    def test_what_the_thief_says(self) -> None:
+        """It is not shown as from somebody whom the authority vouches for; nor from somebody verified."""
+        self.alice.do(self.alice.vault.verify(self.alice.vault.safety_number("bob"), self.server.now))
+        self.revoke()
+        self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
+        self.bob.say(self.room, "it is me")
+        sync(self.alice, self.bob)
+        self.assertEqual(self.alice.of(fx.Opened)[-1].body, b"it is me")
+        self.assertEqual(self.alice.of(fx.Opened)[-1].trust, fx.UNKNOWN)
+        self.assertEqual(self.alice.vault.room_trust(self.room), fx.UNKNOWN)
+
+    def test_what_the_thief_changes(self) -> None:
+        """The thief's rosters are set aside."""
+        eve = Person(self.server, "eve", identity_=self.ca.issue("eve", "eve"), vouches=self.ca)
+        self.revoke()
+        self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
+        self.bob.change(self.room, add=("eve",))
+        sync(self.alice, self.bob, eve)
+        roster = self.alice.vault.roster(self.room)
+        assert roster is not None
+        self.assertEqual(set(roster.identities), {"alice", "bob"})
