@@ -54,7 +54,7 @@ class Peer(msgspec.Struct):
     """What we know of one name. ``identity`` is the pinned one; ``offered`` another one that claims the
     name; ``replaced`` are those that a person gave up for another one. ``listing`` is the newest device list,
     ``devices`` are the certificates of those in it. ``doubted`` says that the authority, which vouched for
-    the identity, does so no more."""
+    the identity, does so no more. ``claims`` are the versions of the list that its devices say there are."""
 
     name: str
     identity: bytes = b""
@@ -64,6 +64,7 @@ class Peer(msgspec.Struct):
     devices: dict[str, bytes] = {}
     replaced: list[bytes] = []
     doubted: bool = False
+    claims: dict[str, int] = {}
 
 
 class Contacts:
@@ -113,6 +114,21 @@ class Contacts:
         """Whether the owner of a device took it out of the list."""
         devices = self.list_of(name)
         return devices is not None and device in devices.devices.revoked
+
+    def claim(self, name: str, device: str, version: int) -> None:
+        """A device of ``name`` wrote that the list of its name has this version, at least."""
+        peer, known = self.peer(name), self.list_of(name)
+        if known is None or version <= known.version:
+            return
+        self.outdate(name)
+        if device in peer.devices and version > peer.claims.get(device, 0):
+            self._keep(msgspec.structs.replace(peer, claims={**peer.claims, device: version}))
+
+    def is_behind(self, name: str) -> bool:
+        """Whether one of the devices of ``name`` knows of a newer list than the server shows: somebody may be
+        out of that one."""
+        known = self.list_of(name)
+        return known is not None and known.version < max(self.peer(name).claims.values(), default=0)
 
     def trust_of(self, name: str, device: str, identity: bytes) -> str:
         """How sure it is who wrote something with this device of ``name``, as ``events`` says it.
@@ -269,6 +285,9 @@ class Contacts:
                 self._turn.tell(fx.KeysRejected(peer.name, listed.device, reason))
         changed = now.keys() ^ peer.devices.keys()
         if changed or devices.raw != peer.listing or peer.offered:
+            # A device that is out of the list has no say in it: else it could keep the others from reading.
+            claims = {id: version for id, version in peer.claims.items() if id in now}
+            peer = msgspec.structs.replace(peer, claims=claims)
             self._keep(msgspec.structs.replace(peer, listing=devices.raw, devices=now, offered=b""))
         for id in sorted(changed) if peer.listing else ():  # at first it is who they are, and no change
             self._turn.tell(fx.DeviceChanged(peer.name, id, id in now))

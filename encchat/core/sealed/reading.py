@@ -224,8 +224,8 @@ class Reading:
         mark = Mark(index, entry.seq, said.n, said.mid)
         self._ledger.admit(entry.room, entry.device, sealed.session, mark)
         self._check_seen(entry, said)
-        if said.devices > self._version(entry.sender):
-            self._contacts.outdate(entry.sender)
+        if not key.vouched_by:
+            self._contacts.claim(entry.sender, entry.device, said.devices)
         trust = self._contacts.trust_of(entry.sender, entry.device, key.identity)
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
         self._turn.tell(fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by, late))
@@ -262,10 +262,6 @@ class Reading:
             self._rooms.fork(entry.room)
             self._turn.tell(fx.Forked(entry.room, entry.seq, entry.sender))
             raise NotGenuine("forked", f"The server showed {entry.sender} another history of this room.")
-
-    def _version(self, name: str) -> int:
-        devices = self._contacts.list_of(name)
-        return devices.version if devices else 0
 
     def _wait(self, entry: WaitingEntry) -> None:
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)

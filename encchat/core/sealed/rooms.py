@@ -175,6 +175,11 @@ class Rooms:
         if not self.state(room).roster:
             self._keeper.put("anchor", room, anchor)
 
+    def is_behind(self, room: str) -> bool:
+        """Whether a backup knows of a later roster than was read: somebody may be out of the room in it."""
+        anchor, epoch = self._keeper.get("anchor", room, Anchor), self.epoch(room)
+        return anchor is not None and (epoch is None or epoch.roster.epoch < anchor.epoch)
+
     def fork(self, room: str) -> None:
         """The server showed somebody another history."""
         state = self.state(room)

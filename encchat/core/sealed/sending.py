@@ -200,7 +200,7 @@ class Sending:
         """Seal or sign it, if all is there that it takes."""
         state = self._rooms.state(outgoing.room)
         creates = outgoing.change is not None and outgoing.change.create
-        if not creates and outgoing.room not in self._caught_up:
+        if not creates and (outgoing.room not in self._caught_up or self._rooms.is_behind(outgoing.room)):
             return False
         if outgoing.tries and state.seq <= outgoing.roster:
             return False  # the roster that it was refused for is not read yet
@@ -287,7 +287,7 @@ class Sending:
         to: list[Certificate] = []
         unreachable: list[str] = []
         for name, identity in members.items():
-            known = self._contacts.speaks_for(name, identity)
+            known = self._contacts.speaks_for(name, identity) and not self._contacts.is_behind(name)
             certificates = self._contacts.devices(name) if known else []
             if not certificates:
                 unreachable.append(name)

@@ -190,3 +190,61 @@ class NoLongerVouchedFor(SynchronousTestCase):
         roster = self.alice.vault.roster(self.room)
         assert roster is not None
         self.assertEqual(set(roster.identities), {"alice", "bob"})
+
+
+class Withheld(SynchronousTestCase):
+    """The server shows something old to somebody who knows from elsewhere that there is something newer."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.alice, self.bob = Person(self.server, "alice"), Person(self.server, "bob")
+
+    def test_an_old_list_against_a_message(self) -> None:
+        """Bob took a stolen machine back, and says so in what he writes; the server shows alice the list from
+        before: she encrypts for none of its devices, as the stolen one is among them."""
+        thief = Person(self.server, "bob", identity_=identity("bob's laptop"), seed=1)
+        self.bob.do(self.bob.vault.ask_devices("bob", self.server.now))
+        self.bob.do(self.bob.vault.accept_device(thief.vault.device, self.server.now))
+        thief.do(thief.vault.ask_devices("bob", self.server.now))
+        room = room_of(self.server, self.alice, self.bob)
+        self.alice.say(room, "to both")
+        thief.rooms.add(room)
+        sync(self.alice, self.bob, thief)
+        self.assertIn("to both", thief.texts(room).values())
+        old = self.server.lists["bob"]
+        self.bob.do(self.bob.vault.revoke_device(thief.vault.device, self.server.now))
+        new, self.server.lists["bob"] = self.server.lists["bob"], old
+        self.bob.say(room, "my laptop is gone")
+        sync(self.alice, self.bob)
+        self.alice.say(room, "not for the thief")
+        sync(self.alice, self.bob, thief)
+        self.assertNotIn("not for the thief", thief.texts(room).values())
+        self.assertEqual(self.alice.of(fx.Unreachable)[-1].names, ("bob",))
+        self.server.lists["bob"] = new
+        self.server.now += 3600 * 1000
+        self.alice.say(room, "bob again")
+        sync(self.alice, self.bob, thief)
+        self.assertIn("bob again", self.bob.texts(room).values())
+        self.assertNotIn("bob again", thief.texts(room).values())
+
+    def test_an_old_roster_against_a_backup(self) -> None:
+        """A restored device knows how far the room was: it says nothing to who was in it before that."""
+        eve = Person(self.server, "eve")
+        room = room_of(self.server, self.alice, self.bob, eve)
+        self.alice.change(room, remove=("eve",))
+        sync(self.alice, self.bob)
+        contents = self.alice.vault.contents(self.server.now)
+        whole = self.server.logs[room]
+        self.server.logs[room] = [entry for entry in whole if entry.seq == 1]
+        self.alice.disconnect()
+        again = Person(self.server, "alice", seed=5, online=False)
+        again.do(again.vault.restore(contents, self.server.now)[1])
+        again.connect()
+        again.read(room)
+        again.say(room, "not for eve")
+        sync(again, eve)
+        self.assertEqual([e.kind for e in self.server.logs[room]], ["roster"])
+        self.server.logs[room] = whole
+        sync(again, self.bob, eve)
+        self.assertIn("not for eve", self.bob.texts(room).values())
+        self.assertNotIn("not for eve", eve.texts(room).values())
