@@ -48,7 +48,7 @@ class Spec(msgspec.Struct, frozen=True):
     port: int
     #: The server's process.
     pid: int
-    #: ``encchat`` or ``irc``.
+    #: ``encchat``, ``sealed`` or ``irc``.
     speaks: str
     cipher: str
     members: int
@@ -74,9 +74,19 @@ class EncchatSpeech:
 
     alpn: tuple[str, ...] = (m.PROTOCOL,)
     room = f"+{ROOM}"
+    kind = "text"
+    #: The roster that a sender has seen, in a sealed room.
+    roster: int | None = None
 
     def __init__(self, size: int) -> None:
         self.tail = size  # a frame ends with the body
+
+    def found(self, names: list[str]) -> bytes:
+        """What the first member says to make the room; nothing, where coming in does."""
+        return b""
+
+    def founded(self, data: bytes) -> bool:
+        return b"\xa4sent" in data
 
     def hello(self, name: str) -> bytes:
         return encode(m.Hello((1,), name, "bench", "bench"))
@@ -94,7 +104,7 @@ class EncchatSpeech:
         return encode(m.Ping(2))
 
     def message(self, body: bytes) -> bytes:
-        return encode(m.Send(3, self.room, os.urandom(16), "text", body))
+        return encode(m.Send(3, self.room, os.urandom(16), self.kind, body, self.roster))
 
     def split(self, data: bytearray) -> tuple[list[bytes], int]:
         """The entries in ``data``, and how much of it they and whatever else is whole take."""
@@ -111,6 +121,20 @@ class EncchatSpeech:
         return entries, start
 
 
+class SealedSpeech(EncchatSpeech):
+    """The same in a sealed room: all its members are in its first roster, and what they say is sealed."""
+
+    room = f"#{ROOM}"
+    kind = "sealed"
+    roster = 1
+
+    def found(self, names: list[str]) -> bytes:
+        """The roster, which the server reads and whose signatures it cannot check."""
+        from tests.core.sealing import roster
+
+        return encode(m.Create(4, self.room, os.urandom(16), roster(self.room, names[0], names)))
+
+
 class IrcSpeech:
     """What is said to an IRC server."""
 
@@ -119,6 +143,9 @@ class IrcSpeech:
 
     def __init__(self, size: int) -> None:
         self.tail = size + 2
+
+    def found(self, names: list[str]) -> bytes:
+        return b""
 
     def hello(self, name: str) -> bytes:
         return f"NICK {name}\r\nUSER {name} 0 * :{name}\r\n".encode()
@@ -145,7 +172,11 @@ class IrcSpeech:
         return [line + b"\n" for line in lines if b" PRIVMSG #" in line], end
 
 
-SPEECHES: dict[str, Callable[[int], Any]] = {"encchat": EncchatSpeech, "irc": IrcSpeech}
+SPEECHES: dict[str, Callable[[int], Any]] = {
+    "encchat": EncchatSpeech,
+    "sealed": SealedSpeech,
+    "irc": IrcSpeech,
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -192,6 +223,10 @@ class Load:
             self.members.append(self._connect(f"u{number}"))
         for member in self.members:
             self._wait_for(member, self.speech.welcomed)
+        founding = self.speech.found([f"u{number}" for number in range(count)])
+        if founding:
+            self._say(self.members[0], founding)
+            self._wait_for(self.members[0], self.speech.founded)
         for member in self.members:
             self._say(member, self.speech.join())
             self._wait_for(member, self.speech.joined)

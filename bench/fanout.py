@@ -40,6 +40,8 @@ class Case:
     log: str = "sqlite"
     #: Messages that a member sends in one write, when a rate is given.
     burst: int = 1
+    #: A sealed room: what is said there is opaque to the server.
+    sealed: bool = False
 
     @property
     def title(self) -> str:
@@ -49,6 +51,8 @@ class Case:
             words.append(f"{self.burst} at once")
         if self.cipher != "tls":
             words.append(self.cipher)
+        if self.sealed:
+            words.append("sealed")
         if self.log != "sqlite":
             words.append(f"{self.log} log")
         return ", ".join(words)
@@ -58,6 +62,7 @@ class Case:
 MAIN = (Case(), Case(rate=80_000), Case(rate=8_000), Case(rate=80_000, burst=10))
 SIZES = (Case(members=2), Case(members=20), Case(members=1000))
 OWN = (
+    Case(sealed=True),
     Case(log="memory"),
     Case(members=2, rate=40, cipher="rsa"),
     Case(members=10, rate=100, cipher="rsa"),
@@ -84,7 +89,7 @@ def measure(case: Case, make: Make, certificates: Certificates, seconds: float) 
             spec = Spec(
                 port=server.port,
                 pid=server.pid,
-                speaks=server.speaks,
+                speaks="sealed" if case.sealed else server.speaks,
                 cipher=server.cipher,
                 members=case.members,
                 certs=str(certificates.directory),
