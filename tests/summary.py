@@ -6,6 +6,9 @@ All the tests are run in groups, N at a time, each by a trial of its own: a grou
 fails alone, and tests that wait for other processes do not hold up the rest. Trial's reports stay as
 they are, one after the other; the last line of each is read for the counts. A run that ends without one, or
 without a test, has failed.
+
+The tests start hundreds of processes, so what Python compiles is kept at least for the run: where the
+environment forbids it beside the sources (PYTHONDONTWRITEBYTECODE), in a directory that goes with the run.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -25,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 _OUTCOME = re.compile(r"(?:PASSED|FAILED)(?: \((?P<counts>[a-zA-Z0-9=, ]*)\))?\Z")
 _FAILED = ("failures", "errors", "unexpectedSuccesses")
 _PASSED = ("successes", "expectedFailures")
-#: Modules that take long, each a group of its own; they begin first.
+#: Modules that take long, each a group of its own.
 _LONG = ("test_operating", "test_doctor", "test_rsa_contract", "test_refusals", "test_example_cipher")
 
 
@@ -49,7 +52,8 @@ def line(total: Counter[str]) -> str:
 
 
 def groups(root: Path = HERE) -> list[list[str]]:
-    """All test modules: those with processes of their own alone, the others by their folder."""
+    """All test modules: those with processes of their own alone, the others by their folder. What may take
+    longest comes first, so that no core is idle at the end."""
     alone, together = [], {}
     for path in sorted(root.rglob("test_*.py")):
         module = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
@@ -57,16 +61,25 @@ def groups(root: Path = HERE) -> list[list[str]]:
             alone.append([module])
         else:
             together.setdefault(path.parent, []).append(module)
-    return alone + list(together.values())
+    return sorted(together.values(), key=len, reverse=True) + alone
 
 
-def run(modules: Sequence[str]) -> tuple[str, Counter[str], bool]:
+def compiling(place: str) -> dict[str, str]:
+    """The environment of the tests, in which compiled modules are kept, if need be in ``place``."""
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment["PYTHONPYCACHEPREFIX"] = place
+    return environment
+
+
+def run(modules: Sequence[str], environment: Mapping[str, str]) -> tuple[str, Counter[str], bool]:
     """Run one trial: its report, its counts, and whether it ended well."""
     with tempfile.TemporaryDirectory(prefix="encchat-trial-") as place:
         command = [sys.executable, "-m", "twisted.trial", "--reporter=text", f"--temp-directory={place}/t"]
         done = subprocess.run(
             [*command, *modules],
             check=False,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,15 +98,24 @@ def main(arguments: Sequence[str]) -> int:
     work = groups() if named in ([], ["tests"]) else [named]
     total: Counter[str] = Counter()
     good = True
-    with ThreadPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(run, modules) for modules in work]):
+    with tempfile.TemporaryDirectory(prefix="encchat-compiled-") as place, ThreadPoolExecutor(jobs) as pool:
+        environment = compiling(place)
+        running = {pool.submit(run, modules, environment): modules for modules in work}
+        for future in as_completed(running):
             report, found, well = future.result()
+            if len(work) > 1:
+                print(f"{_title(running[future])}:")
             sys.stdout.write(report if not well or len(work) == 1 else _short(report))
             sys.stdout.flush()
             total += found
             good = good and well
     print(line(total), flush=True)
     return 0 if good else 1
+
+
+def _title(modules: Sequence[str]) -> str:
+    """What a group is called."""
+    return modules[0] if len(modules) == 1 else f"{modules[0].rpartition('.')[0]}, {len(modules)} modules"
 
 
 def _short(report: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.summary import counts, groups, line
+from tests.summary import compiling, counts, groups, line
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,6 +64,20 @@ class Reading(SynchronousTestCase):
         self.assertEqual(len(modules), len(list((ROOT / "tests").rglob("test_*.py"))))
         self.assertIn("tests.test_summary", modules)
         self.assertIn(["tests.process.test_service"], groups())
+
+
+class Compiled(SynchronousTestCase):
+    """What Python compiles is kept for the processes that the tests start."""
+
+    def test_beside_the_sources(self) -> None:
+        """Where nothing forbids it."""
+        self.patch(os, "environ", {"HOME": "/"})
+        self.assertEqual(compiling("place"), {"HOME": "/"})
+
+    def test_apart(self) -> None:
+        """Where it must not be written beside the sources."""
+        self.patch(os, "environ", {"PYTHONDONTWRITEBYTECODE": "1"})
+        self.assertEqual(compiling("place"), {"PYTHONPYCACHEPREFIX": "place"})
 
 
 class Running(SynchronousTestCase):
