@@ -73,8 +73,10 @@ def backup(c: Commands, rest: str) -> None:
     if path.exists() or path.is_symlink():
         raise CannotBackUp(path=str(path), reason="there is something already")
     contents = c.chat.sealed.contents()
+    c.screen.busy += 1
     work = Deferred.fromCoroutine(_back_up(c, path, contents))
     work.addErrback(lambda failure: _told(c, failure))
+    work.addBoth(lambda result: _over(c, result))
 
 
 async def _back_up(c: Commands, path: Path, contents: Contents) -> None:
@@ -112,7 +114,14 @@ def _write(path: Path, contents: Contents, passphrase: str) -> None:
         raise CannotBackUp(path=str(path), reason=error.strerror or error) from None
 
 
+def _over(c: Commands, result: object) -> object:
+    c.screen.busy -= 1
+    c.chat.look()
+    return result
+
+
 def _told(c: Commands, failure: Failure) -> None:
+    c.screen.trouble = True
     failure.trap(EncchatError)
     c.chat.warn(str(failure.value))
 

@@ -48,6 +48,8 @@ class Screen(Protocol):
     memory: Memory
     entries: EntryLines
     preferences: Preferences
+    busy: int
+    trouble: bool
 
     def happened(self, events: Sequence[Event]) -> None: ...
     def note(self, text: str) -> None: ...

@@ -107,7 +107,7 @@ class Pipe(Shown):
         """
         work = Deferred.fromCoroutine(self._work())
         await race(self._clock, work, self._fatal)
-        return 1 if self._failed or self._writer.broken else 0
+        return 1 if self._failed or self.trouble or self._writer.broken else 0
 
     async def _work(self) -> None:
         history = self._manner.history
@@ -122,7 +122,7 @@ class Pipe(Shown):
 
     def _finished(self) -> bool:
         chat = self._chat
-        if chat.unacknowledged or chat.session.questions or chat.files.transfers:
+        if chat.unacknowledged or chat.session.questions or chat.files.transfers or self.busy:
             return False
         return self._caught_up
 

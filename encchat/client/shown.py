@@ -31,6 +31,9 @@ class Shown:
         #: The file descriptor that a passphrase is read from, and the passphrase once it was.
         self.secret_fd: int | None = None
         self.secret: str | None = None
+        #: Commands that are not done yet, and whether one came to nothing.
+        self.busy = 0
+        self.trouble = False
         self.preferences = Preferences(chat.setting, chat.set_setting)
         self.entries = EntryLines(self.memory, lambda: self.room, lambda: self.chat.name)
         self.entries.numbers = self.preferences["numbers"] == "on"
@@ -58,13 +61,18 @@ class Shown:
 
         :raises NobodyToAsk: none was.
         """
-        if self.secret is None:
-            if self.secret_fd is None:
-                raise NobodyToAsk()
-            from encchat.client.backing import read_passphrase
+        if self.secret is not None:
+            return succeed(self.secret)
+        if self.secret_fd is None:
+            raise NobodyToAsk()
+        from encchat.client.backing import read_passphrase
 
-            self.secret = read_passphrase(self.secret_fd)
-        return succeed(self.secret)
+        reading: Deferred[str | None] = self.chat.files.in_thread(read_passphrase, self.secret_fd)
+        return reading.addCallback(self._read_secret)
+
+    def _read_secret(self, secret: str | None) -> str | None:
+        self.secret = secret
+        return secret
 
     def title(self, room: str) -> str:
         """A room as people call it, cleaned."""

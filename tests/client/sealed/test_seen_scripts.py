@@ -113,6 +113,22 @@ class Scripts(SeenCase):
         self.assertIn("BOB'S KEY CHANGED", "\n".join(self.status))
         self.assertNotIn("hello", pipe._writer.data.decode())  # type: ignore[attr-defined]  # a stub's
 
+    def test_a_backup_from_a_script(self) -> None:
+        pipe, reader = self.pipe(json=True)
+        reading, writing = os.pipe()
+        os.write(writing, b"long enough\n")
+        os.close(writing)
+        self.addCleanup(os.close, reading)
+        pipe.secret_fd = reading
+        path = self.here / "script.backup"
+        for _ in range(2):
+            reader.feed(json.dumps({"command": f"/backup {path}"}).encode() + b"\n")
+        reader.feed(json.dumps({"command": f"/backup {self.here / 'no' / 'x'}"}).encode() + b"\n", b"")
+        work = self.run_(pipe)
+        self.assertEqual(self.successResultOf(work), 1, "the last one was not written")
+        self.assertIn("cannot be written", "\n".join(self.status))
+        self.assertEqual(read_backup(str(path), lambda: "long enough").user, "alice")
+
     def test_objects_and_a_command_that_frees_it(self) -> None:
         pipe, reader = self.pipe(json=True)
         reader.feed(b'{"text": "hello", "ref": 1}\n')
