@@ -11,10 +11,13 @@ import sys
 
 from twisted.internet.threads import deferToThread
 
+from tests import SOAK
 from tests.process.harness import CLIENT, Child, ProcessCase, reactor
 from tests.process.keys import place_identity
 
 LOBBY = "+lobby"
+#: Lines of a large input.
+LINES = 3000 if SOAK else 1000
 
 
 class ClientCase(ProcessCase):
@@ -90,15 +93,15 @@ class Conversations(ClientCase):
         service = await self.serve("--rate", "0")
         reader = self.client("--accept-new", "--follow", service.address, name="bob")
         await reader.error_line("in +lobby")
-        lines = [f"{number} {'x' * (number % 200)}" for number in range(3000)]
+        lines = [f"{number} {'x' * (number % 200)}" for number in range(LINES)]
         file = self.home / "input"
         file.write_text("\n".join(lines) + "\n" + "long " * 30_000)
         child = self.shell(f"$CLIENT --name alice --accept-new {service.address} < {file}")
         await self.finish(child)
-        await reader.until(lambda: len(reader.out) >= 3003, "all lines")
+        await reader.until(lambda: len(reader.out) >= LINES + 3, "all lines")
         said = [line.removeprefix("alice: ") for line in reader.out]
-        self.assertEqual(said[:3000], lines)
-        self.assertEqual("".join(said[3000:]), "long " * 30_000)
+        self.assertEqual(said[:LINES], lines)
+        self.assertEqual("".join(said[LINES:]), "long " * 30_000)
 
     async def test_the_next_run_goes_on_where_the_last_one_ended(self) -> None:
         service = await self.serve()
