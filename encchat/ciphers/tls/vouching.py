@@ -39,6 +39,9 @@ def vouch(material: Material, name: str, key: bytes, chain: Sequence[bytes]) -> 
         _vouch(material, name, key, chain)
     except EncchatError as error:
         raise NotVouchedFor(name=name, reason=str(error)) from None
+    except Exception as error:  # a certificate is hostile input: what nobody foresaw is a refusal too
+        reason = f"its certificate cannot be understood ({type(error).__name__})"
+        raise NotVouchedFor(name=name, reason=reason) from None
 
 
 def _vouch(material: Material, name: str, key: bytes, chain: Sequence[bytes]) -> None:

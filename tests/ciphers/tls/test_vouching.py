@@ -93,6 +93,14 @@ class VouchingTests(SynchronousTestCase):
         for chain in ((), (b"",), (b"\x30\x03\x02\x01\x00",), (b"x",) * 9):
             self.assertRaises(NotVouchedFor, vouches, "bob", b"key", chain)
 
+    def test_any_byte_changed(self) -> None:
+        """A server's certificate is refused in words, whatever the libraries make of it."""
+        der = self.made["bob"].certificate.public_bytes(Encoding.DER)
+        vouches, key = self.alice().voucher(), spki(self.made["bob"].key.public_key())
+        for place in range(len(der)):
+            other = der[:place] + bytes([der[place] ^ 1 << place % 8]) + der[place + 1 :]
+            self.assertRaises(NotVouchedFor, vouches, "bob", key, (other,))
+
     def test_the_signer(self) -> None:
         cipher = self.alice()
         self.assertTrue(ISealing.providedBy(cipher))
