@@ -130,7 +130,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "commit": _commit(),
     }

@@ -81,5 +81,5 @@ def _machine(results: dict[str, Any]) -> str:
     of = results["machine"]
     return (
         f"Measured {results['began'][:10]} at {of['commit']} on {of['cores']} cores of {of['cpu']}, Python "
-        f"{of['python']}, {of['system']}; the load average was {results['load_before']:.1f} before it began.\n"
+        f"{of['python']}, {of['system']}; the load average was {results['load_before']:.1f} before.\n"
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 Results = dict[str, Any]
 
-#: Microseconds of CPU a delivery at 80,000 a second, of both on the machine where this was planned. Debian has
-#: no ergo: so it is their ratio that counts.
+#: Microseconds of CPU a delivery at 80,000 a second, of both on the machine where this was planned. Debian
+#: has no ergo: so it is their ratio that counts.
 ERGO, INSPIRCD = 3.8, 0.95
 
 

@@ -44,8 +44,8 @@ def serve(place: Path, cipher: str) -> tuple[subprocess.Popen[str], str]:
 
 
 def run_once(command: Sequence[str], marks: Sequence[bytes]) -> list[tuple[float, float]]:
-    """Run a command in a terminal until it has shown each of ``marks``; returns the seconds, of the clock and of
-    the processor, at which each appeared."""
+    """Run a command in a terminal until it has shown each of ``marks``; returns the seconds, of the clock and
+    of the processor, at which each appeared."""
     pid, master = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm-256color"
