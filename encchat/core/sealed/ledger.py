@@ -8,6 +8,7 @@ seq; within a session, and between the sessions of one device in one room, ``n``
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import OrderedDict
 
 import msgspec
 
@@ -18,6 +19,10 @@ from encchat.errors import PeerError
 MAX_INDEX = 1000
 #: Sessions of one device in one room whose order is remembered: the last ones.
 MAX_SESSIONS = 100
+
+
+#: Devices in rooms whose mids are kept at hand.
+MAX_LANES = 256
 
 
 class NotGenuine(PeerError):
@@ -57,6 +62,7 @@ class Ledger:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self._mids: OrderedDict[str, set[bytes]] = OrderedDict()
 
     def admit(self, room: str, device: str, session: bytes, mark: Mark) -> bool:
         """Pin a message that passed all else to its place. False if it was pinned to just that before.
@@ -78,7 +84,8 @@ class Ledger:
         at = lane.sessions.index(session) if known else self._place(room, device, lane, mark.seq)
         before = self._marks(room, device, lane.sessions[at - 1 : at])
         after = self._marks(room, device, lane.sessions[at + known : at + known + 1])
-        if mark.mid in [other.mid for other in (*before, *marks, *after)]:
+        mids = self._mids_of(room, device, lane_id, lane)
+        if mark.mid in mids or mark.mid in [other.mid for other in marks]:
             raise _replayed()
         for other in marks[max(0, place - 1) : place + 1]:
             earlier = other.index < mark.index
@@ -89,6 +96,7 @@ class Ledger:
         if after and not (after[0].seq > mark.seq and after[0].n > mark.n):
             raise _moved()
         marks.insert(place, mark)
+        mids.add(mark.mid)
         self._keeper.put("marks", id, kept)
         if not known:
             lane.sessions.insert(at, session)
@@ -103,8 +111,20 @@ class Ledger:
             at -= 1
         return at
 
+    def _mids_of(self, room: str, device: str, lane_id: str, lane: Lane) -> set[bytes]:
+        """What a device said in a room, as far back as its sessions are remembered. One message may have been
+        sealed in several sessions, as the server claimed to have refused it: it counts once all the same."""
+        mids = self._mids.get(lane_id)
+        if mids is None:
+            mids = {mark.mid for mark in self._marks(room, device, lane.sessions)}
+            self._mids[lane_id] = mids
+            while len(self._mids) > MAX_LANES:
+                self._mids.popitem(last=False)
+        self._mids.move_to_end(lane_id)
+        return mids
+
     def _marks(self, room: str, device: str, sessions: list[bytes]) -> list[Mark]:
-        """The marks of one session, or of none. (Each that is in a lane has one at least.)"""
+        """The marks of these sessions. (Each that is in a lane has one at least.)"""
         marks: list[Mark] = []
         for session in sessions:
             kept = self._keeper.get("marks", _id(room, device, session), Marks)

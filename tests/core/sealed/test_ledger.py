@@ -54,6 +54,21 @@ class Order(SynchronousTestCase):
             self.assertFalse(pins.admit(ROOM, DEVICE, session, mark))
             self.assertTrue(pins.is_pinned(ROOM, DEVICE, session, mark))
 
+    def test_sealed_thrice(self) -> None:
+        """One message, sealed in three sessions as the server claimed to have refused it: it counts once, also
+        where another message stands between, and after a restart."""
+        store = MemoryStore()
+        for once in (True, False):
+            keeper = Keeper(store, bytes(32), random.Random(once).randbytes)
+            pins = Ledger(keeper)
+            if once:
+                self.assertTrue(pins.admit(ROOM, DEVICE, b"a" * 32, Mark(0, 1, 1, b"1" * 16)))
+                self.assertTrue(pins.admit(ROOM, DEVICE, b"b" * 32, Mark(1, 2, 4, b"2" * 16)))
+            with self.assertRaises(NotGenuine) as caught:
+                pins.admit(ROOM, DEVICE, b"c" * 32, Mark(0, 3, 5, b"1" * 16))
+            self.assertEqual(caught.exception.word, "replayed")
+            keeper.flush()
+
     @given(talks, st.randoms(use_true_random=False))
     def test_lies(self, said: list[Said], order: random.Random) -> None:
         """Whatever is shown in another place after that is refused, and nothing is moved by it."""
