@@ -272,7 +272,9 @@ class Program:
         if waiting:
             console.warn(f"{count(waiting, 'message', 'messages')} of an earlier run to be sent")
         for_ever = self.interactive or self.options.keep_trying
-        patience = Patience(self.options.keep_trying, None if for_ever else PIPE_PATIENCE)
+        # Of a server that was met a person reads and writes on without it; else its address may be wrong.
+        known = self.interactive and opening.store.last_met(str(self.address)) is not None
+        patience = Patience(self.options.keep_trying or known, None if for_ever else PIPE_PATIENCE)
         links: list[Link] = []
         outcome: list[int] = []
 

@@ -159,6 +159,26 @@ class Outages(TerminalCase):
         screen.press("\x04")
         await self.finish(screen)
 
+    async def test_a_start_without_the_service_shows_what_was_kept_and_queues(self) -> None:
+        service = await self.serve()
+        port = service.port
+        screen = await self.enter(service)
+        await screen.shows("+lobby>")
+        screen.enter("said before")
+        await screen.shows("alice: said before")
+        screen.press("\x04")
+        await self.finish(screen)
+        await service.stop()
+        screen = self.screen(service.address)
+        await screen.shows("alice: said before")
+        screen.enter("said without")
+        await screen.shows("alice: said without  (queued)")
+        await self.serve(port=str(port))
+        screen.enter("/reconnect")
+        await screen.until(lambda: screen.text.count("alice: said without") == 2, "it as sent")
+        screen.press("\x04")
+        await self.finish(screen)
+
     async def test_what_was_typed_is_kept_when_the_terminal_goes_away(self) -> None:
         service = await self.serve()
         port = service.port
