@@ -64,6 +64,10 @@ class Screen(Child):
         """Wait until the screen shows ``part``."""
         await self.until(lambda: part in self.text, f"{part!r} on the screen")
 
+    async def told(self, part: str) -> None:
+        """Wait until ``part`` was shown, on the screen or off its top by now."""
+        await self.until(lambda: part in self.scrollback, f"{part!r} told")
+
     async def hides(self, part: str) -> None:
         """Wait until the screen no longer shows ``part``."""
         await self.until(lambda: part not in self.text, f"screen without {part!r}")

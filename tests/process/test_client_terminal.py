@@ -37,7 +37,7 @@ class TerminalCase(ProcessCase):
     async def enter(self, service: Service, *options: str, **more: object) -> Screen:
         """A client that has come in."""
         screen = self.screen("--accept-new", *options, service.address, **more)  # type: ignore[arg-type]  # as given
-        await screen.shows("in +lobby with")
+        await screen.told("in +lobby with")
         return screen
 
     async def bob(self, service: Service) -> Child:
@@ -82,7 +82,7 @@ class FirstVisit(TerminalCase):
         screen.enter("/quit")
         await self.finish(screen)
         again = self.screen(service.address)
-        await again.shows("in +lobby with alice")
+        await again.told("in +lobby with alice")
         self.assertNotIn("[yes/no]", again.scrollback)
         again.press("\x04")
         await self.finish(again)

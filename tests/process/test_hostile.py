@@ -28,7 +28,7 @@ class Hostile(TerminalCase):
         """A client that has been through all of it."""
         listening = await self.listen()
         screen = self.screen("--accept-new", *options, listening.address, columns=100, rows=30, **environment)
-        await screen.shows("in +lobby with")
+        await screen.told("in +lobby with")
         listening.server.attack()
         await screen.until(lambda: "that was all" in screen.scrollback, "all of it")
         for command in ("/rooms", "/who", "/whois bob", "/topic", "/access", "/history 200", "/go"):
