@@ -312,12 +312,16 @@ class Rooms:
         identity = (before or entry.roster).identities[by]
         if self._contacts.is_revoked(by, certificate.device.id):
             return f"the device that signed it was taken back by {by}"
+        peer = self._contacts.peer(by)
+        compared = self._contacts.authority and peer.trust == fx.VERIFIED and by != self._me
+        if compared and not _acts_for(certificate, entry.signed.devices, peer.identity):
+            self._contacts.offer(by, certificate.identity)
+            return f"its signer is not the {by} whom you compared"  # whatever the authority says
         if not _acts_for(certificate, entry.signed.devices, identity):
             if not self._contacts.vouched(certificate):
                 return f"its signer is not the {by} who is in the room"
             return ""
         if self._contacts.authority:
-            peer = self._contacts.peer(by)
             sure = peer.identity in (identity, certificate.identity) and not peer.doubted
             if not sure and not self._contacts.vouched(certificate):
                 return f"no authority vouches that its signer is {by}"

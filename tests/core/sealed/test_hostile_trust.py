@@ -248,3 +248,34 @@ class Withheld(SynchronousTestCase):
         sync(again, self.bob, eve)
         self.assertIn("not for eve", self.bob.texts(room).values())
         self.assertNotIn("not for eve", eve.texts(room).values())
+
+
+class RogueAuthority(SynchronousTestCase):
+    """Who runs the authority and the server makes a certificate in alice's name; bob has compared alice."""
+
+    def test_a_roster_in_a_compared_name(self) -> None:
+        """It lets nobody in, and bob hears of the other identity."""
+        server, ca = Server(), Authority()
+        alice, bob, ghost = (
+            Person(server, name, identity_=ca.issue(name, name), vouches=ca)
+            for name in ("alice", "bob", "ghost")
+        )
+        room = room_of(server, alice, bob)
+        bob.do(bob.vault.ask_devices("alice", server.now))
+        bob.do(bob.vault.verify(bob.vault.safety_number("alice"), server.now))
+        fake = Person(Server(), "alice", identity_=ca.issue("alice", "a rogue's key"), vouches=ca, seed=3)
+        entry = parse_roster(server.logs[room][0].body)
+        members = (*entry.roster.members, RosterMember("ghost", identity_of(identity("ghost").spki)))
+        roster = Roster(room, 2, entry.hash, members, ("alice",), "admins", "alice", 0, bytes(16))
+        own, data = fake.vault._own, encode(roster)
+        body = encode(SignedRoster(ALG_ROOM, data, ratchets.sign(own.account, data), own.certificate.raw))
+        server.put(room, "alice", own.id, "roster", bytes(16), body)
+        bob.read(room)
+        bob.say(room, "only alice")
+        ghost.rooms.add(room)
+        sync(bob, ghost)
+        known = bob.vault.roster(room)
+        assert known is not None
+        self.assertEqual(set(known.identities), {"alice", "bob"})
+        self.assertEqual(ghost.texts(room), {})
+        self.assertEqual(bob.of(fx.IdentityChanged)[-1].now, fake.vault.fingerprint)

@@ -55,8 +55,8 @@ class Order(SynchronousTestCase):
             self.assertTrue(pins.is_pinned(ROOM, DEVICE, session, mark))
 
     def test_sealed_thrice(self) -> None:
-        """One message, sealed in three sessions as the server claimed to have refused it: it counts once, also
-        where another message stands between, and after a restart."""
+        """One message, sealed in three sessions as the server claimed to have refused it: it counts
+        once, also where another message stands between, and after a restart."""
         store = MemoryStore()
         for once in (True, False):
             keeper = Keeper(store, bytes(32), random.Random(once).randbytes)
