@@ -266,8 +266,10 @@ class Program:
         )
         console = self._console(reactor, chat)
         console.secret_fd = self.options.passphrase_fd
-        if self.wire is not None and self.interactive:
-            self.wire.move_to(console)
+        if self.interactive:
+            console.unmet = trust.unmet
+            if self.wire is not None:
+                self.wire.move_to(console)
         waiting = chat.start(console)
         if waiting:
             console.warn(f"{count(waiting, 'message', 'messages')} of an earlier run to be sent")

@@ -67,6 +67,8 @@ class PersonConsole(Shown):
         self.over: Deferred[int] = Deferred()
         self._hidden_up_to: dict[str, int] = {}
         self._greeted = False
+        #: This server was never met: nothing is said to it before somebody has seen its key.
+        self.unmet = False
         #: What was asked that nobody else should see, and who waits for it.
         self._asked: tuple[str, Deferred[str | None]] | None = None
         #: Of sealed rooms that were entered and not looked at yet, what was kept from before.
@@ -155,6 +157,10 @@ class PersonConsole(Shown):
         """The user has entered a line; what is wrong with it is told."""
         if self._asked is not None:
             self.answer(text or None)
+            return
+        if self.unmet and not self._greeted and text.strip() and not text.startswith("/"):
+            self.note("not taken yet: this server was never met, and its key comes first")
+            self.prefill(text)
             return
         try:
             self.commands.typed(text)

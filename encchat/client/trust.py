@@ -105,6 +105,11 @@ class Trust:
         #: The claim that was believed last.
         self.claim: Claim | None = None
 
+    @property
+    def unmet(self) -> bool:
+        """Whether the server is a stranger, about whom a person has to be asked."""
+        return self._pin is None and not self._accept_new and not self._book.pins(self._endpoint)
+
     def judge(self, claim: Claim) -> None:
         """Go on with this server?
 

@@ -139,6 +139,19 @@ class Talk(ConsoleTestCase):
         self.assertEqual(self.screen.lines[-2:], ["12:34 [+ops] bob: over here", "12:34 bob: hi"])
         self.assertEqual(self.screen.unread, {"+ops": 1})
 
+    def test_nothing_is_said_to_a_server_that_was_never_met_before_its_key_is_known(self) -> None:
+        screen = self.make(None)
+        screen.unmet = True
+        screen.typed("yes")
+        self.assertIn("its key comes first", screen.lines[-1])
+        self.assertEqual(screen.prefilled, "yes")
+        screen.typed("/help me")
+        self.assertIn("/me", screen.lines[0] + screen.lines[1])
+        self.assertEqual(self.world.chat.unacknowledged, 0)
+        self.start()
+        self.screen.unmet = True
+        self.assertEqual(self.type("hello"), "12:34 alice: hello")
+
     def test_what_one_did_oneself_and_what_moderators_do_is_not_unread(self) -> None:
         self.start()
         self.type("/join ops", "/join lobby")

@@ -81,6 +81,12 @@ class TrustTestCase(TestCase):
 
 
 class UnknownServers(TrustTestCase):
+    def test_who_is_a_stranger(self) -> None:
+        self.assertTrue(self.trust().unmet)
+        self.assertFalse(self.trust(known()).unmet)
+        self.assertFalse(self.trust(pin=A).unmet)
+        self.assertFalse(self.trust(accept_new=True).unmet)
+
     def test_are_refused_with_the_fingerprint_and_the_command(self) -> None:
         words = self.refused(UnknownServer, self.trust(), Shown())
         self.assertIn(A, words)
