@@ -235,6 +235,7 @@ class Contacts:
         compared = peer.trust == fx.VERIFIED and peer.name != self._me
         if not peer.identity or (self._vouches is not None and not compared):
             trust = fx.PINNED if self._vouches is None else fx.VOUCHED
+            self._check_version(peer, devices)  # else an old list would bring a former identity back
             self._keep(msgspec.structs.replace(peer, identity=identity, trust=trust, doubted=False))
             self._turn.tell(fx.IdentityMet(peer.name, fingerprint_of(identity), trust))
             return True
@@ -359,6 +360,8 @@ class Contacts:
 
     def restore(self, name: str, identity: bytes, trust: str) -> None:
         """Take a pin from a backup, if the name was not met yet."""
+        if trust == fx.VOUCHED and not self.authority:
+            trust = fx.PINNED  # nobody vouches for anything here
         if not self.peer(name).identity and trust in (fx.VERIFIED, fx.VOUCHED, fx.PINNED):
             self._keep(Peer(name, identity, trust))
 

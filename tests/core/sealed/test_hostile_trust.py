@@ -249,6 +249,26 @@ class Withheld(SynchronousTestCase):
         self.assertIn("not for eve", self.bob.texts(room).values())
         self.assertNotIn("not for eve", eve.texts(room).values())
 
+    def test_an_old_list_of_a_former_identity(self) -> None:
+        """Under an authority bob's certificate has another key since; the server shows the list of the former
+        one, whose certificate holds as well: nothing becomes of it."""
+        server, ca = Server(), Authority()
+        alice, bob = (
+            Person(server, name, identity_=ca.issue(name, name), vouches=ca) for name in ("alice", "bob")
+        )
+        room_of(server, alice, bob)
+        old = server.lists["bob"]
+        bob.disconnect()
+        bob.identity = ca.issue("bob", "bob's renewed key")
+        bob.restart()
+        alice.do(alice.vault.ask_devices("bob", server.now))
+        before = alice.vault.contacts.peer("bob")
+        self.assertEqual(before.identity, identity_of(identity("bob's renewed key").spki))
+        server.lists["bob"] = old
+        alice.do(alice.vault.ask_devices("bob", server.now))
+        self.assertEqual(alice.vault.contacts.peer("bob"), before)
+        self.assertIn("an old one", alice.of(fx.KeysRejected)[-1].reason)
+
 
 class RogueAuthority(SynchronousTestCase):
     """Who runs the authority and the server makes a certificate in alice's name; bob has compared alice."""
