@@ -235,7 +235,7 @@ class Terminal(PersonConsole):
         return Status(
             room=self.room and self.title(self.room),
             seal=self._sealed(),
-            members=len(copy.members) if copy is not None and copy.entered else None,
+            members=len(copy.members) or None if copy is not None else None,
             connected=self.connected,
             coming=not (self._greeted or self._apart),
             address=self._address,
