@@ -21,10 +21,12 @@ PICTURE = ROOT / "docs" / "screen.svg"
 
 
 class ScreenCase(TerminalCase):
-    async def rooms(self, service: Service, **more: Any) -> tuple[Screen, Any]:
-        """Alice in +lobby (1) and +ops (2), with +lobby shown, and bob in +ops."""
+    async def rooms(self, service: Service, told: str = "", **more: Any) -> tuple[Screen, Any]:
+        """Alice in +lobby (1) and +ops (2), with +lobby shown, and bob in +ops; he comes when she was
+        ``told`` something."""
         screen = await self.enter(service, "--history", "0", **more)
         await screen.shows("+lobby>")
+        await screen.told(told)
         bob = await self.bob(service)
         bob.say('{"command": "/join +ops"}')
         await bob.line('"joined","room":"+ops"')
@@ -168,7 +170,7 @@ class Colours(ScreenCase):
 class Picture(ScreenCase):
     async def test_the_one_in_the_readme(self) -> None:
         service = await self.serve("--motd", "Be kind.")
-        screen, bob = await self.rooms(service)
+        screen, bob = await self.rooms(service, told="this device takes part in sealed rooms")
         self.say(bob, "good morning! shall we have tea?")
         await screen.shows("bob: good morning!")
         screen.enter("/reply bob yes, at four")
