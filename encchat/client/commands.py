@@ -175,10 +175,12 @@ class Commands:
         else:
             self._tell_kept(self.chat.local_search(room, words, before))
 
-    def history(self, room: str, count: int) -> None:
+    def history(self, room: str, count: int, *, again: bool = False) -> None:
         """Ask for entries before those that were shown; without a connection, of what this client has
-        kept."""
+        kept. Where all was shown, ``again`` shows the last ones once more."""
         before = self._oldest.get(room, 0)
+        if before == 1 and again:
+            before = 0
         if before == 1:
             self.screen.note(f"{title(room, self.chat.name)} has nothing older")
         elif self.chat.session.admitted or not is_open(room):

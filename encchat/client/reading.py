@@ -42,7 +42,7 @@ class CannotExport(UsageError):
 def _history(c: Commands, rest: str) -> None:
     if rest and (not (rest.isascii() and rest.isdecimal() and len(rest) <= 4) or not int(rest)):
         c.teach("history")
-    c.history(c.current_room(), min(int(rest or HISTORY), MOST))
+    c.history(c.current_room(), min(int(rest or HISTORY), MOST), again=bool(rest))
 
 
 def _search(c: Commands, rest: str) -> None:

@@ -29,10 +29,6 @@ class NoSealedName(UsageError):
     the server can read, is made by joining it: /join +tea"""
 
 
-class OpenRoom(UsageError):
-    """{room} is an open room, and one leaves those with /part. /leave is for sealed rooms."""
-
-
 class NotInSealed(UsageError):
     """There is no /{command} in a sealed room: {why}"""
 
@@ -82,7 +78,10 @@ def leave(c: Commands, rest: str) -> None:
     """/leave [yes]"""
     room = c.current_room()
     if is_open(room):
-        raise OpenRoom(room=room)
+        if rest:
+            c.teach("leave")
+        c.find("part").run(c, "")
+        return
     _not_of_two(room)
     if rest.lower() != "yes":
         raise NotSure(room=clean_line(room))
@@ -197,7 +196,7 @@ ROOMS = (
     Command(
         "leave",
         "[yes]",
-        "leave a sealed room for good; /part only closes it here",
+        "leave a sealed room for good, where /part only closes it here; an open one as /part does",
         leave,
         "as in /leave yes; afterwards you read nothing more of it, unless somebody invites you again",
     ),

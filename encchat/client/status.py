@@ -49,7 +49,8 @@ def status_text(status: Status, columns: int) -> str:
     first = [shown_room(status.room) if status.room else "no room"]
     sealed = [status.seal] if status.room else []
     alarm = [status.seal] if any(word in status.seal for word in ALARMS) else []
-    members = [] if status.members is None else [f"{status.members} here"]
+    there = status.connected and status.members is not None
+    members = [f"{status.members} here"] if there else []
     link = ["connected" if status.connected else "connecting" if status.coming else "not connected"]
     timed = [_latency(status.latency)] if status.connected and status.latency is not None else link
     queued = [f"{status.queued} queued"] if status.queued else []

@@ -346,6 +346,8 @@ class TheCommands(ConsoleTestCase):
         self.assertIn("12:34 #6 bob: 5\n", self.type("/history"))
         self.assertIn("-- as far as there is", self.type("/history 400"))
         self.assertEqual(self.type("/history"), "-- +lobby has nothing older")
+        again = self.type("/history 2")
+        self.assertIn("12:34 #29 bob: 28\n12:34 #30 bob: 29", again)
         for wrong in ("x", "0", "-3", "99999", "٣"):
             self.assertIn("Write /history", self.type(f"/history {wrong}"))
 

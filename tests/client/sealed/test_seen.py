@@ -59,7 +59,7 @@ class Rooms(SeenCase):
         for command in ("kick", "op", "deop"):
             self.assertIn("takes one name", self.alice.type(f"/{command} carol for what she said to bob"))
         self.assertIn("bob", self.alice.type("/who"))
-        self.assertIn("/part", self.alice.type("/go lobby", "/leave"))
+        self.assertIn("left +lobby", self.alice.type("/go lobby", "/leave"))
 
     def test_history_and_search(self) -> None:
         self.alice.type("/create #tea bob", "one spoon", "two spoons")
