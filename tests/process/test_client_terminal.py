@@ -150,7 +150,7 @@ class Outages(TerminalCase):
         await screen.shows("Trying again")
         screen.enter("typed meanwhile")
         await screen.shows("alice: typed meanwhile  (queued)")
-        await screen.shows("+lobby · open · 1 here")
+        await screen.hides(" here")
         await screen.shows(" · not connected · 1 queued")
         await self.serve(port=str(port))
         screen.enter("/reconnect")
