@@ -55,12 +55,12 @@ class Linear(PersonConsole):
 
     def hide(self, question: str) -> None:
         """Turn off the terminal's echo, or on."""
-        if question:
-            self.note(f"{question} (it is not shown; an empty line stops)")
         with suppress(termios.error, OSError, ValueError):
             found = termios.tcgetattr(0)
             found[3] = found[3] & ~termios.ECHO if question else found[3] | termios.ECHO
-            termios.tcsetattr(0, termios.TCSADRAIN, found)
+            termios.tcsetattr(0, termios.TCSANOW, found)
+        if question:  # only now: who answers fast must not be seen
+            self.note(f"{question} (it is not shown; an empty line stops)")
 
     def signal(self, code: str) -> None:
         """A bell is heard where lines are read, too."""
