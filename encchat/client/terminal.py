@@ -176,7 +176,14 @@ class Terminal(PersonConsole):
 
     def _draw_soon(self) -> None:
         if self._timer is None:
-            self._timer = self.clock.callLater(max(0.0, self._draw_at - self.clock.seconds()), self._draw)
+            self._timer = self.clock.callLater(max(0.0, self._draw_at - self.clock.seconds()), self._draw_due)
+
+    def _draw_due(self) -> None:
+        try:
+            self._draw()
+        except OSError:
+            if not self.over.called:
+                self.over.errback(TerminalGone())
 
     def _draw(self) -> None:
         self._timer = None

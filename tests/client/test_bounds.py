@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import tracemalloc
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from encchat.client import events as e
 from encchat.client.colours import Depth, Line, Painter
-from encchat.client.terminal import BEHIND, DRAWN, Terminal
+from encchat.client.terminal import BEHIND, DRAWN, Terminal, TerminalGone
 from encchat.client.wrapping import wrapped
 from encchat.messages import Entry
 from tests.client.test_console import LOBBY, ConsoleTestCase, Screen
@@ -66,6 +67,17 @@ class FarBehind(ConsoleTestCase):
     def seen(self) -> str:
         """What was written, without its colours."""
         return re.sub(r"\x1b\[[0-9;]*m", "", "".join(self.written))
+
+    def test_a_screen_that_is_gone_ends_the_conversation(self) -> None:
+        terminal = self.start()
+        self.patch(terminal, "_write", self.gone)
+        terminal.show([[("", "who sees this?")]])
+        self.world.clock.advance(1)
+        self.world.settle()
+        self.assertIsInstance(self.error, TerminalGone)
+
+    def gone(self, text: str) -> None:
+        raise OSError(errno.EIO, "gone")
 
     def test_the_server_waits_while_the_screen_is_far_behind(self) -> None:
         terminal = self.start()
