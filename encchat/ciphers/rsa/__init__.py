@@ -159,7 +159,7 @@ class RsaClient(_Rsa):
         self, place: Place, mode: Classic, make: Callable[[], RSAPrivateKey] = make_record_key
     ) -> None:
         super().__init__(place, mode, make)
-        self._record_keys = KeyPool(make=make)
+        self._record_keys = KeyPool(1, make)  # one more than the connection has, for the next one
 
     def prepare(self) -> None:
         """Also make the first record key, or the key that a classic server gets."""

@@ -104,7 +104,9 @@ def _encode(key: RSAPrivateKey) -> bytes:
 
 def _decode(path: Path, pem: bytes) -> RSAPrivateKey:
     try:
-        key = load_pem_private_key(pem, None)
+        # OpenSSL would test the primes, for 150 ms at each start; who can change them here has our identity
+        # anyway, and what an accident does to them shows in ``_holds``.
+        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # the TypeError says: it has a passphrase
         raise _unusable(path, "it is damaged, or not an unencrypted PEM") from None
     if not isinstance(key, RSAPrivateKey):
@@ -113,7 +115,22 @@ def _decode(path: Path, pem: bytes) -> RSAPrivateKey:
         raise _unusable(path, f"it has {key.key_size} bits, not {IDENTITY_BITS}")
     if key.public_key().public_numbers().e != EXPONENT:
         raise _unusable(path, f"its exponent is not {EXPONENT}")
+    if not _holds(key):
+        raise _unusable(path, "it is damaged")
     return key
+
+
+def _holds(key: RSAPrivateKey) -> bool:
+    """Whether the numbers of a key belong together (RFC 8017, 3.2)."""
+    numbers = key.private_numbers()
+    p, q, d, public = numbers.p, numbers.q, numbers.d, numbers.public_numbers
+    return (
+        min(p, q) > 2
+        and p * q == public.n
+        and d * public.e % (p - 1) == d * public.e % (q - 1) == 1
+        and (numbers.dmp1, numbers.dmq1) == (d % (p - 1), d % (q - 1))
+        and numbers.iqmp * q % p == 1
+    )
 
 
 def _unusable(path: Path, why: str) -> ConfigError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import os
 import stat
@@ -207,6 +208,21 @@ class OnDisk(TestCase):
         whole = pem(I_S)
         for damaged in (b"", b"\n", b"\xff" * 100, whole[: len(whole) // 2], whole.replace(b"M", b"N", 20)):
             self.put(damaged)
+            self.refused("damaged", "move it away")
+
+    def test_a_key_with_a_wrong_number(self) -> None:
+        numbers = I_S.private_numbers()
+        whole = I_S.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        modulus = numbers.public_numbers.n
+        for number in (
+            modulus,
+            *(getattr(numbers, name) for name in ("p", "q", "d", "dmp1", "dmq1", "iqmp")),
+        ):
+            there = number.to_bytes((number.bit_length() + 7) // 8, "big")
+            self.assertEqual(whole.count(there), 1)
+            wrong = whole.replace(there, (number ^ 2).to_bytes(len(there), "big"))
+            lines = base64.encodebytes(wrong)
+            self.put(b"-----BEGIN PRIVATE KEY-----\n" + lines + b"-----END PRIVATE KEY-----\n")
             self.refused("damaged", "move it away")
 
     def test_a_very_large_file(self) -> None:
