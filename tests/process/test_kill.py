@@ -25,11 +25,12 @@ from tests.process.talkers import ROOM, Place, Talker
 from tests.process.wire_peer import FramePeer, welcome
 
 SOAK = bool(os.environ.get("ENCCHAT_SOAK"))
+TLS = "tls:trust=pin"
 KILLS = 50 if SOAK else 3
-TALKERS = 8
+#: Over rsa each of them needs a key of its own, which takes long to make.
+TALKERS = {"rsa": 8 if SOAK else 3, TLS: 8}
 #: Lines on their way at once, of each talker.
 WINDOW = 8
-TLS = "tls:trust=pin"
 #: Mounting a file system of our own needs more than a user has.
 _MAY_MOUNT = sys.platform == "linux" and os.geteuid() == 0
 
@@ -43,7 +44,7 @@ class KillCase(ProcessCase):
     def begin(self, window: int = WINDOW, cipher: str = "rsa") -> None:
         self.place = Place()
         self.cipher = cipher
-        self.talkers = [Talker(n, self.home, self.place, cipher, window) for n in range(TALKERS)]
+        self.talkers = [Talker(n, self.home, self.place, cipher, window) for n in range(TALKERS[cipher])]
         self.runs = [Deferred.fromCoroutine(talker.run()) for talker in self.talkers]
 
     async def open(self, *options: str) -> Service:
