@@ -1,13 +1,12 @@
-"""The names that stand in what is signed: of people and of sealed rooms, each in the one form that compares.
-
-A sealed room is ``#name``; a conversation of two is ``@one&other``, the two names' keys in code point order.
+"""The names that stand in what is signed: of people and of sealed rooms, each in the one form that compares
+(``core.names`` says which that is).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from encchat.core.names import BadName, BadRoom, parse_name, parse_room
+from encchat.core.names import BadName, BadRoom, is_open, parse_name, parse_room
 from encchat.errors import PeerError
 
 
@@ -33,34 +32,15 @@ def check_name(name: str, what: str) -> None:
         raise BadFormat(what=what, reason="it has a name that is none")
 
 
-def conversation(one: str, other: str) -> str:
-    """The room of a conversation of two, given both names' keys: ``@alice&bob``."""
-    return "@" + "&".join(sorted((one, other)))
-
-
-def partners(room: str) -> tuple[str, str] | None:
-    """The two names of a conversation, or None for any other room."""
-    if not room.startswith("@"):
-        return None
-    one, _, other = room[1:].partition("&")
-    return one, other
-
-
 @lru_cache(maxsize=4096)
 def check_room(room: str, what: str) -> None:
     """Whether a room's name is that of a sealed room, in the one form: ``#tea`` or ``@alice&bob``.
 
     :raises BadFormat: it is not.
     """
-    pair = partners(room)
-    if pair is not None:
-        check_name(pair[0], what)
-        check_name(pair[1], what)
-        good = pair[0] < pair[1]
-    else:
-        try:
-            good = room.startswith("#") and parse_room(room) == room
-        except BadRoom:
-            good = False
+    try:
+        good = not is_open(room) and parse_room(room) == room
+    except BadRoom:
+        good = False
     if not good:
         raise BadFormat(what=what, reason="it is for a room that is not sealed")

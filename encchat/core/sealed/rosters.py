@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from encchat.core.names import is_conversation, pair
 from encchat.core.sealed.formats import MAX_ADMINS, NOTHING, Roster
-from encchat.core.sealed.naming import partners
 from encchat.errors import RefusedError
 
 #: The epoch of a room's first roster.
@@ -28,14 +28,14 @@ def check_genesis(roster: Roster) -> None:
 
     :raises RosterRefused: it may not.
     """
-    pair = partners(roster.room)
+    two = {*pair(roster.room)} if is_conversation(roster.room) else None
     if roster.epoch != GENESIS_EPOCH or roster.prev != NOTHING:
         raise _refused(roster, "it is not the first one")
     if roster.by not in roster.admins:
         raise _refused(roster, "who makes a room must be among those who run it")
-    if pair is not None and {*pair} != roster.identities.keys():
+    if two is not None and two != roster.identities.keys():
         raise _refused(roster, "a conversation is between the two whom its name names")
-    if pair is not None and {*pair} != set(roster.admins):
+    if two is not None and two != set(roster.admins):
         raise _refused(roster, "a conversation is run by both")
 
 
@@ -50,7 +50,7 @@ def check_successor(old: Roster, old_hash: bytes, new: Roster) -> None:
         raise _refused(new, "it does not follow the last one")
     if new.by not in old.identities:
         raise _refused(new, f"{new.by} is not in the room")
-    if partners(old.room) is not None:
+    if is_conversation(old.room):
         _check_conversation(old, new)
     elif not (_leaves(old, new) or (new.by in old.admins and _is_run(new)) or _adds(old, new)):
         raise _refused(new, f"{new.by} may not make it")
