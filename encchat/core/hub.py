@@ -399,6 +399,11 @@ class Hub:
         if self.audit is not None:
             self.audit.record(Deed(what, self.milliseconds(), who, key, facts))
 
+    async def settle_notes(self) -> None:
+        """Returns when the audit log has on disk what was noted; or cannot have it, which it tells itself."""
+        if self.audit is not None:
+            await self.audit.settle()
+
     def note_act(self, room: Room, act: Act, seq: int) -> None:
         """An act, for the audit log; not what was written with it."""
         facts: dict[str, str | int] = {"room": room.name, "seq": seq}

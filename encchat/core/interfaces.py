@@ -298,6 +298,9 @@ class IAudit(Interface):
     def record(deed: Deed) -> None:
         """Keep it, without waiting for that."""
 
+    async def settle() -> None:
+        """Returns when all that was recorded until now is on disk, or when that was tried and failed."""
+
 
 class IOutlet(Interface):
     """What carries a session: the bridge to a transport."""

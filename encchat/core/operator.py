@@ -236,10 +236,11 @@ async def act_here(session: Session, message: m.Kick | m.Ban | m.Unban) -> None:
             await ban(hub, message.name, actor, message.seconds, message.reason)
         case m.Unban():
             await unban(hub, message.name, actor)
+    await hub.settle_notes()
     session.answer(m.Sent(message.id, 0, hub.milliseconds()))
 
 
-def announce_here(session: Session, message: m.Send) -> None:
+async def announce_here(session: Session, message: m.Send) -> None:
     """An admin's word to everybody: a message without a room.
 
     :raises NotAnAdmin: the peer is none.
@@ -255,6 +256,7 @@ def announce_here(session: Session, message: m.Send) -> None:
     if message.kind != "text" or not text.strip():
         raise NotText()
     announce(session.hub, text, Actor(session.name.shown, session.identity.fingerprint))
+    await session.hub.settle_notes()
     session.answer(m.Sent(message.id, 0, session.hub.milliseconds()))
 
 

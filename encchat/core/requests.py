@@ -119,8 +119,7 @@ def part(session: Session, message: m.Part) -> None:
 def send(session: Session, message: m.Send) -> Coroutine[object, object, None] | None:
     """Append what the peer says; what is more than text is checked first, which may need the log."""
     if not message.room:
-        operator.announce_here(session, message)
-        return None
+        return operator.announce_here(session, message)
     name = parse_room(message.room)
     if message.kind == sealing.ROSTER and not is_open(name):
         return sealing.change_roster(session, name, message)

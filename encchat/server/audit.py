@@ -1,9 +1,11 @@
 """The audit log: who came in, who was refused, and what moderators and operators did, a JSON object a line.
 
-Written by a thread, so that nobody waits for it; each batch is on disk before the next begins. The file is
-private, and gives way to a new one when it is full; the last few stay. Never does it hold what people wrote.
-As anybody can be admitted or refused as often as the handshake allows, such lines have a rate, and past it
-the next line says how many were skipped: nobody can flood the file to wash out what moderators did.
+Written by a thread, each batch on disk before the next begins. Nobody waits for that but the operator and
+the admins, who are answered when the line about their deed is on disk: what they were told was done is in
+the file, even when the service is killed at once. The file is private and gives way to a new one when it is
+full; the last few stay. Never does it hold what people wrote. As anybody can be admitted or refused as
+often as the handshake allows, such lines have a rate, and past it the next line says how many were skipped:
+nobody can flood the file to wash out what moderators did.
 """
 
 from __future__ import annotations
@@ -64,15 +66,23 @@ class AuditLog:
 
     async def stop(self) -> None:
         """Write what waits."""
+        await self.settle()
+        self._cancel()
+
+    async def settle(self) -> None:
+        """Write what waits now, not later; returns when that is done or has failed (IAudit)."""
         if self._writing is not None:
             await self._wait(self._writing)
+        if self._writing is None and self._lines:
+            self._cancel()
+            self._write()
+        if self._writing is not None:
+            await self._wait(self._writing)
+
+    def _cancel(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        if self._lines:
-            self._write()
-            if self._writing is not None:
-                await self._wait(self._writing)
 
     def record(self, deed: Deed) -> None:
         """Keep it, without waiting for that (IAudit)."""

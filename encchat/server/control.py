@@ -180,6 +180,7 @@ class ControlProtocol(LineReceiver):
     async def _do(self, asked: Request) -> None:
         try:
             answer = {"ok": True, **await _HANDLERS[type(asked)](self._server.hub, asked)}
+            await self._server.hub.settle_notes()
         except EncchatError as error:
             answer = {"ok": False, "code": error.code, "text": str(error)}
         except Exception:  # whoever asked is told, and the log gets the traceback

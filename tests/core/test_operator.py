@@ -30,7 +30,7 @@ from tests.core.test_moderation import (
     unban,
     world_of,
 )
-from tests.core.world import LOG_ID, GatedLog, LateLog, World, identity, text
+from tests.core.world import LOG_ID, GatedLog, LateLog, Promised, World, identity, text
 
 SELF = Actor()
 
@@ -45,6 +45,12 @@ class Notebook:
 
     def __init__(self) -> None:
         self.deeds: list[Deed] = []
+        #: Fires when the disk has them; None: at once.
+        self.disk: Promised | None = None
+
+    async def settle(self) -> None:
+        if self.disk is not None:
+            await self.disk
 
     def record(self, deed: Deed) -> None:
         self.deeds.append(deed)
@@ -191,6 +197,17 @@ class Server(OperatorTestCase):
         for kind, body in (("text", b" "), ("text", b"\xff"), ("me", b"waves")):
             self.assertEqual(root.ask(m.Send(6, "", bytes(16), kind, body))[0].code, "not-text", body)
         self.assertEqual(self.bob.news(), [])
+
+    def test_nothing_is_said_to_be_done_before_the_disk_has_it(self) -> None:
+        root = self.world.named("root", ROOT)
+        self.world.hub.audit = notebook = Notebook()
+        for request in (m.Send(5, "", bytes(16), "text", b"now"), unban("bob", ""), kick("bob", "")):
+            notebook.disk = disk = self.world.turn.promise()
+            said = root.ask(request)
+            self.assertEqual([type(one) for one in said if not isinstance(one, m.Notice)], [])
+            disk.resolve(None)
+            self.world.turn.end()
+            self.assertEqual([type(one) for one in root.news()], [m.Sent])
 
     def test_by_message(self) -> None:
         root = self.world.named("root", ROOT)

@@ -132,6 +132,34 @@ class AuditTests(SynchronousTestCase):
         self.stop()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_settled_is_on_disk(self) -> None:
+        """Also what was recorded while a batch is being written, for each who waits."""
+        self.audit.record(deed(seq=0))
+        self.reactor.advance(DELAY)
+        self.audit.record(deed(seq=1))
+        first = Deferred.fromCoroutine(self.audit.settle())
+        self.audit.record(deed(seq=2))
+        second = Deferred.fromCoroutine(self.audit.settle())
+        self.assertNoResult(first)
+        self.assertNoResult(second)
+        self.reactor.settle()
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual([line["seq"] for line in self.lines()], [0, 1, 2])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.successResultOf(Deferred.fromCoroutine(self.audit.settle()))
+
+    def test_settled_although_it_failed(self) -> None:
+        self.place.rename(self.place.with_name("away"))
+        self.audit.record(deed())
+        tried = Deferred.fromCoroutine(self.audit.settle())
+        self.reactor.settle()
+        self.successResultOf(tried)
+        self.assertEqual(len(list(self.events)), 1)
+        self.place.with_name("away").rename(self.place)
+        self.write(RETRY)
+        self.assertEqual(len(self.lines()), 1)
+
     def test_a_disk_that_is_away_for_a_while(self) -> None:
         self.place.rename(self.place.with_name("away"))
         for n in range(3):

@@ -26,6 +26,7 @@ from encchat.logs.memory import MemoryLog
 from encchat.server.control import FILE, MAX_CONNECTIONS, MAX_LINE, MAX_PATH, Control, ControlFactory
 from encchat.server.turn import ReactorTurn
 from tests.core.test_moderation import TEA, access
+from tests.core.test_operator import Notebook
 from tests.core.world import LOG_ID, World, identity
 
 
@@ -145,6 +146,13 @@ class InMemory(SynchronousTestCase):
         self.assertEqual(
             answers, [{"ok": True, "closed": 1}, {"ok": True, "found": True}, {"ok": True, "found": False}]
         )
+
+    def test_answered_when_the_disk_has_it(self) -> None:
+        self.world.hub.audit = notebook = Notebook()
+        notebook.disk = self.world.turn.promise()
+        self.assertEqual(self.send(b'{"do": "announce", "text": "hear"}\n'), [])
+        notebook.disk.resolve(None)
+        self.assertEqual(self.send(b""), [{"ok": True, "told": 0}])
 
     def test_an_unforeseen_error(self) -> None:
         self.patch(operator, "users", lambda hub: 1 // 0)
