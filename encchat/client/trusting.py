@@ -188,7 +188,7 @@ def _renew(c: Commands, name: str) -> None:
     key, me = name_key(name), name_key(c.chat.name)
     for room in c.chat.sealed.rooms():
         people = {person.name: person for person in c.chat.sealed.members(room)}
-        if key not in people or me not in people:
+        if key not in people or me not in people or c.chat.sealed.is_renewed(room, name):
             continue
         if not people[me].admin:
             c.screen.note(f"in {title(room, me)} an admin has to accept it, too, before {name} reads again")

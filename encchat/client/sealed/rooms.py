@@ -97,6 +97,10 @@ class SealedRooms(People):
             for name in sorted(roster.identities)
         )
 
+    def is_renewed(self, room: str, name: str) -> bool:
+        """Whether a room means by a member's name the very identity that is accepted for it here."""
+        return self._vault is None or self._vault.means(room, key_named(name))
+
     def rooms(self) -> list[str]:
         """The sealed rooms that were read here, and that this person did not leave."""
         if self._vault is None or self._memory is None:

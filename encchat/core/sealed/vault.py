@@ -99,6 +99,12 @@ class Vault(Desk):
         identity = epoch.identities.get(name) if epoch is not None else None
         return self.trust(name) if identity is None else self.contacts.trust_as(name, identity)
 
+    def means(self, room: str, name: str) -> bool:
+        """Whether whom a room's roster means by ``name`` is whom we know by it; so for who is not in it."""
+        epoch = self._rooms.epoch(room)
+        identity = epoch.identities.get(name) if epoch is not None else None
+        return identity is None or identity == self.contacts.peer(name).identity
+
     def is_forked(self, room: str) -> bool:
         """Whether the server was seen to show different histories of a room."""
         return self._rooms.state(room).forked

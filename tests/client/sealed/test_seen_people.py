@@ -32,7 +32,10 @@ class Verifying(SeenCase):
         self.assertRegex(mine, r"\A(\d{5} ){11}\d{5}\Z")
         self.assertEqual(mine, theirs)
         self.assertEqual(room_words(self.alice.chat, "@alice&bob"), "sealed, bob not verified")
-        self.assertIn("bob is verified now: SHA256:", self.alice.type("/verify bob yes"))
+        self.alice.type("/create #tea bob", "/go @bob")
+        told = self.alice.type("/verify bob yes")
+        self.assertIn("bob is verified now: SHA256:", told)
+        self.assertNotIn("not changed", told)  # it is whom both rooms mean: there is nothing to renew
         self.assertEqual(room_words(self.alice.chat, "@alice&bob"), "sealed, verified")
 
     def test_somebody_whom_nobody_met(self) -> None:
