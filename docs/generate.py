@@ -40,21 +40,20 @@ from encchat.core import (
     session,
 )
 from encchat.core.sealed import formats, rosters
-from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position
+from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position, values
 
 DOCS = Path(__file__).resolve().parent
 
-#: The types that messages.py gives a name, and the structures that messages are made of, in its order.
-ALIASES = tuple(name for name, value in vars(messages).items() if get_origin(value) is Annotated)
+#: The types that have a name, and the structures that messages are made of, in its order.
+ALIASES = tuple(name for name, value in vars(values).items() if get_origin(value) is Annotated)
 #: What the messages' class names read on the page.
 TAGS = {kind.__name__: str(kind.__struct_config__.tag) for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)}
 STRUCTURES = tuple(
     value
-    for value in vars(messages).values()
+    for value in vars(values).values()
     if isinstance(value, type)
     and issubclass(value, msgspec.Struct)
-    and value.__module__ == messages.__name__
-    and value.__struct_config__.tag is None
+    and value.__module__ == values.__name__
 )
 
 
