@@ -6,12 +6,10 @@ next one that starts, and never sent by two at once.
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from encchat.client.locks import Lock
 from encchat.client.store import Store
 from encchat.errors import ConfigError
 
@@ -23,16 +21,12 @@ class TooManyClients(ConfigError):
     """{count} clients with this name run on this machine already. Leave one of them first."""
 
 
-class CannotLock(ConfigError):
-    """{path} cannot be locked: {reason}. Repair it, or name another place with --state DIR."""
-
-
 class Lane:
     """The lane that this process holds, from ``take`` until ``release`` or its end."""
 
-    def __init__(self, number: int, handle: int) -> None:
+    def __init__(self, number: int, lock: Lock) -> None:
         self.number = number
-        self._handle = handle
+        self._lock = lock
 
     @property
     def alone(self) -> bool:
@@ -51,11 +45,11 @@ class Lane:
             raise TooManyClients(count=MAX_LANES)
         lane = cls(*first)
         try:
-            for number, handle in free:
+            for number, lock in free:
                 try:
                     store.adopt(lane.number, number)
                 finally:
-                    os.close(handle)
+                    lock.release()
         except BaseException:
             lane.release()
             raise
@@ -63,27 +57,18 @@ class Lane:
 
     def release(self) -> None:
         """Let another client have it."""
-        os.close(self._handle)
+        self._lock.release()
 
 
-def _lock_free(directory: Path) -> Iterator[tuple[int, int]]:
-    """Lock each lane that nobody holds, one after the other: its number and the handle of the lock.
+def _lock_free(directory: Path) -> Iterator[tuple[int, Lock]]:
+    """Lock each lane that nobody holds, one after the other: its number and the lock.
     A lane that never was is made only while none has been found."""
     found = False
     for number in range(MAX_LANES):
         path = directory / f"lane-{number}.lock"
-        try:
-            if found and not path.exists():
-                return
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise CannotLock(path=str(path), reason=error.strerror) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise CannotLock(path=str(path), reason=error.strerror) from None
-            continue
-        found = True
-        yield number, handle
+        if found and not path.exists():
+            return
+        lock = Lock.take(path)
+        if lock is not None:
+            found = True
+            yield number, lock

@@ -16,13 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from encchat.core.interfaces import IBlobs, Unavailable
 from encchat.logs.files import prepare_directory, sync_directory
-from encchat.logs.pool import DaemonPool
+from encchat.logs.pool import Workers
 
 #: Threads: while one reads a large file for its hash, others get on.
 THREADS = 4
@@ -46,11 +44,7 @@ class FileBlobs:
         self._blobs = directory / "blobs"
         for path in (directory, self._uploads, self._blobs):
             prepare_directory(path)
-        self._reactor = reactor
-        self._running = 0
-        self._closed: Deferred[None] | None = None
-        self._pool = DaemonPool(0, THREADS, "encchat-files")
-        self._pool.start()
+        self._workers = Workers(reactor, THREADS, "encchat-files", "the server is stopping")
 
     async def held(self, upload: str) -> int:
         """How many bytes of an upload there are."""
@@ -90,30 +84,13 @@ class FileBlobs:
 
     async def close(self) -> None:
         """Wait for what is under way, then end the threads."""
-        if self._closed is None:
-            self._closed = Deferred()
-            self._check_closed()
-        done: Deferred[None] = Deferred()
-        self._closed.addCallback(lambda _: done.callback(None))
-        await done
-
-    def _check_closed(self) -> None:
-        if self._closed is not None and not self._closed.called and not self._running:
-            self._pool.stop()
-            self._closed.callback(None)
+        await self._workers.close()
 
     async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
-        if self._closed is not None:
-            raise Unavailable(reason="the server is stopping")
-        self._running += 1
         try:
-            result: _T = await deferToThreadPool(self._reactor, self._pool, work, *args)
+            return await self._workers.run(work, *args)
         except OSError as error:
             raise Unavailable(reason=error.strerror or str(error)) from None
-        finally:
-            self._running -= 1
-            self._check_closed()
-        return result
 
     def _upload(self, upload: str) -> Path:
         if not _UPLOAD.match(upload):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from encchat.client import lanes
-from encchat.client.lanes import MAX_LANES, CannotLock, Lane, TooManyClients
+from encchat.client import locks
+from encchat.client.lanes import MAX_LANES, Lane, TooManyClients
+from encchat.client.locks import CannotLock
 from encchat.client.outbox import Item
 from encchat.client.store import FILE, Pin, Store, StoreFailed, StoreTooNew, StoreUnusable, schema
 from encchat.errors import ConfigError, StorageError
@@ -296,7 +297,7 @@ class Lanes(StoreTestCase):
         def flock(handle: int, how: int) -> None:
             raise OSError(37, "No locks available")
 
-        self.patch(lanes.fcntl, "flock", flock)
+        self.patch(locks.fcntl, "flock", flock)
         before = len(os.listdir("/dev/fd"))
         error = self.assertRaises(CannotLock, Lane.take, self.directory, self.store)
         self.assertIn("No locks available", str(error))

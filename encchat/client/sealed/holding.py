@@ -16,9 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.client.locks import Lock
 from encchat.client.outbox import Item
 from encchat.client.sealed.kept import Memory
-from encchat.client.sealed.lock import Lock
 from encchat.client.sealed.relay import Relay
 from encchat.client.sealed.telling import PLACED, Telling
 from encchat.core.names import is_conversation
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from encchat.client.store.records import Records
 
 #: What a vault knows of rooms, which the logs of a server that began anew contradict.
-OF_ROOMS = ("room", "place", "chain", "waiting", "anchor", "marks", "lane")
+OF_ROOMS = ("room", "place", "chain", "waiting", "held", "anchor", "marks", "lane")
 #: What is done when a room is made; a conversation is made without a word.
 CREATE, CONVERSE = "create", "converse"
 #: The room is there already.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.sealed.lock import Lock
+from encchat.client.locks import Lock
 from encchat.client.store import Store
 from encchat.client.store import records as records_module
 from encchat.core.sealed.keeper import Record

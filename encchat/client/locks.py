@@ -1,5 +1,5 @@
-"""Which process has the keys of a device: a vault's state belongs to one at a time, or two would use the same
-key twice. The lock goes with the process, however it ends."""
+"""Locks on files: what belongs to one process at a time, such as the keys of a device, of which two would use
+the same one twice. A lock goes with the process, however it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import fcntl
 import os
 from pathlib import Path
 
-from encchat.client.lanes import CannotLock
+from encchat.errors import ConfigError
+
+
+class CannotLock(ConfigError):
+    """{path} cannot be locked: {reason}. Repair it, or name another place with --state DIR."""
 
 
 class Lock:
