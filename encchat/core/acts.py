@@ -15,9 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from msgspec.structs import replace
+
 from encchat.core.appends import Answer
-from encchat.core.interfaces import Rejected, Stored
-from encchat.core.refusals import rejection
+from encchat.core.interfaces import Draft, Rejected, Stored
+from encchat.core.refusals import MsgidReused, rejection
 from encchat.core.rooms import Room
 from encchat.core.rules import Act, RoomRecord
 from encchat.errors import RefusedError, StorageError
@@ -28,6 +30,33 @@ if TYPE_CHECKING:
 
 class _Unfinished(Exception):
     """Another act is pending."""
+
+
+async def known(hub: Hub, room: Room, draft: Draft) -> Stored | None:
+    """The entry that an act became before, if it did: it is not done again, whatever has become of the room,
+    of whom it was about, or of who sent it. The room is held by the caller.
+
+    :raises MsgidReused: its msgid is another's.
+    :raises Unavailable: that is unknown; the same act may be asked for again.
+    """
+    found = hub.turn.promise()
+
+    def answer(outcome: Answer) -> None:
+        hub.appended(room)
+        found.resolve(outcome)
+
+    async with room.lock:
+        if room.unsettled:
+            await _settle(hub, room)
+        hub.append(room, replace(draft, again=True), answer)
+        outcome = cast(Answer, await found)
+    if isinstance(outcome, StorageError):
+        raise outcome
+    if isinstance(outcome, Stored):
+        return outcome
+    if outcome.code == MsgidReused.code:
+        raise MsgidReused()
+    return None
 
 
 async def perform(hub: Hub, room: Room, judge: Callable[[RoomRecord], Act]) -> Stored:

@@ -1,5 +1,6 @@
 """What the hub keeps in the directory: who owns a name, what is known of a room, how far each name has read
-each room, codes for further devices, who is banned from the server, and which files there are."""
+each room, codes for further devices, who is banned from the server, what its admins ordered, and which files
+there are."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from hmac import compare_digest
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from encchat.core.admission import Claim
 from encchat.core.blobs import BlobRecord
@@ -29,6 +31,7 @@ _LINK = "link"
 _BOOK, _DEVICE = "devices", "device"
 _SERVER, _BANS = "server", "bans"
 _BLOB = "blob"
+_ORDER = "order"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_claim = msgspec.msgpack.Decoder(Claim).decode
@@ -41,6 +44,16 @@ _decode_device = msgspec.msgpack.Decoder(DeviceRecord).decode
 _decode_bans = msgspec.msgpack.Decoder(tuple[Restraint, ...]).decode
 _decode_blob = msgspec.msgpack.Decoder(BlobRecord).decode
 _decode_room = msgspec.msgpack.Decoder(RoomRecord).decode
+
+
+class Order(Struct, frozen=True, array_like=True):
+    """An order that was carried out: the SHA-256 of what was asked, and when (milliseconds)."""
+
+    digest: bytes
+    time: int
+
+
+_decode_order = msgspec.msgpack.Decoder(Order).decode
 
 
 class Directory:
@@ -133,6 +146,15 @@ class Directory:
     ) -> tuple[Restraint, ...]:
         """Replace them, as ``change_claim`` does."""
         return await self._change(_SERVER, _BANS, _decode_bans, lambda held: change(held or ()))
+
+    async def order(self, key: str, msgid: bytes) -> Order | None:
+        """What became of an order of the admin with this key."""
+        item = await self._items.get(_ORDER, f"{key} {msgid.hex()}")
+        return None if item is None else _readable(_decode_order, item.value)
+
+    async def put_order(self, key: str, msgid: bytes, order: Order) -> None:
+        """It was carried out."""
+        await self._change(_ORDER, f"{key} {msgid.hex()}", _decode_order, lambda _: order)
 
     async def mark(self, name: str, room: str) -> int:
         """Up to which seq this name has read the room."""

@@ -23,6 +23,7 @@ from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn
 from encchat.core.keeper import Keeper
 from encchat.core.keeping import IStore
 from encchat.core.limits import Lines
+from encchat.core.lock import Lock
 from encchat.core.names import LOBBY, Name, is_open, parse_name
 from encchat.core.pace import Pace
 from encchat.core.post import Post
@@ -85,6 +86,8 @@ class Hub:
         self.post = Post(self)
         self.claims = ClaimRates()
         self.enrolment = Enrolment(self.directory)
+        #: Held by whoever carries out an order of an admin.
+        self.ordering = Lock(turn)
         self.appends = AppendQueue(log, turn, self._committed, lambda: self._pace.wait(turn.now()))
         #: Those who were admitted; and all, with those who still have to say hello.
         self.sessions: set[Session] = set()

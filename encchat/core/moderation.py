@@ -6,17 +6,19 @@ gets the same entry. Only a topic's is the bare text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from encchat import messages as m
-from encchat.core import acts, operator, sealing
+from encchat.core import acts, orders, sealing
+from encchat.core.interfaces import Draft
 from encchat.core.names import LOBBY, parse_name, parse_room
 from encchat.core.refusals import (
     Everybodys,
     LastOwner,
+    NoSuchRoom,
     NotAllowed,
     NotInRoom,
     Outranked,
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 
 Restraining: TypeAlias = m.Kick | m.Ban | m.Mute
 Undoing: TypeAlias = m.Unban | m.Unmute
+#: Raises what there is against an act, or says what it needs besides the entry; and what makes one, once it
+#: has found out whom the act is about.
+Judge: TypeAlias = Callable[[RoomRecord], Mapping[str, Any]]
+Prepare: TypeAlias = Callable[[Room], Coroutine[Any, Any, Judge]]
 
 #: Who may do what needs a rank, in words.
 _WHO = {Rank.MODERATOR: "an owner or a moderator", Rank.OWNER: "an owner"}
@@ -57,37 +63,40 @@ async def topic(session: Session, message: m.Topic) -> None:
             _need(session, record, Rank.MODERATOR, message.room)
         return {"text": text}
 
-    await _act(session, message, "topic", text.encode("utf-8"), judge)
+    await _act(session, message, "topic", text.encode("utf-8"), _only(judge))
 
 
 async def restrain(session: Session, message: Restraining) -> None:
     """Kick, ban or mute somebody."""
     session.take_act()
     if not message.room and not isinstance(message, m.Mute):
-        await operator.act_here(session, message)
+        await orders.act(session, message)
         return
-    _place(session, message.room)  # only somebody in the room finds out who has a name
-    target = await session.hub.person(message.name)
     reason = clean_line(message.reason, 200)
     seconds = 0 if isinstance(message, m.Kick) else message.seconds
     now = session.hub.milliseconds()
 
-    def judge(record: RoomRecord) -> dict[str, Any]:
-        rank = _need(session, record, Rank.MODERATOR, message.room)
-        if record.rank(target) >= rank:
-            raise Outranked(name=target.name, room=message.room)
-        until = now + seconds * 1000 if seconds else 0
-        return {**_target(target), "until": until, "text": reason}
+    async def prepare(room: Room) -> Judge:
+        target = await session.hub.person(message.name)
 
-    body = _body(name=target.name, seconds=seconds, reason=reason)
-    await _act(session, message, type(message).__name__.lower(), body, judge)
+        def judge(record: RoomRecord) -> dict[str, Any]:
+            rank = _need(session, record, Rank.MODERATOR, message.room)
+            if record.rank(target) >= rank:
+                raise Outranked(name=target.name, room=message.room)
+            until = now + seconds * 1000 if seconds else 0
+            return {**_target(target), "until": until, "text": reason}
+
+        return judge
+
+    body = _body(name=parse_name(message.name).key, seconds=seconds, reason=reason)
+    await _act(session, message, type(message).__name__.lower(), body, prepare)
 
 
 async def undo(session: Session, message: Undoing) -> None:
     """Undo a ban or a mute, also of somebody who is not known any more."""
     session.take_act()
     if not message.room and not isinstance(message, m.Unmute):
-        await operator.act_here(session, message)
+        await orders.act(session, message)
         return
     name = parse_name(message.name).key
 
@@ -95,61 +104,71 @@ async def undo(session: Session, message: Undoing) -> None:
         _need(session, record, Rank.MODERATOR, message.room)
         return {"target": name}
 
-    await _act(session, message, type(message).__name__.lower(), _body(name=name), judge)
+    await _act(session, message, type(message).__name__.lower(), _body(name=name), _only(judge))
 
 
 async def invite(session: Session, message: m.Invite) -> None:
     """Let somebody into a private room."""
     session.take_act()
-    _place(session, message.room)
-    target = await session.hub.owner_of(message.name)
 
-    def judge(record: RoomRecord) -> dict[str, Any]:
-        _need(session, record, Rank.MODERATOR, message.room)
-        return _target(target)
+    async def prepare(room: Room) -> Judge:
+        target = await session.hub.owner_of(message.name)
 
-    await _act(session, message, "invite", _body(name=target.name), judge)
+        def judge(record: RoomRecord) -> dict[str, Any]:
+            _need(session, record, Rank.MODERATOR, message.room)
+            return _target(target)
+
+        return judge
+
+    await _act(session, message, "invite", _body(name=parse_name(message.name).key), prepare)
 
 
 async def role(session: Session, message: m.Role) -> None:
     """Give somebody a role, or take it."""
     session.take_act()
-    _place(session, message.room)
     new = _known(message.role, RANKS, "role")
-    target = await session.hub.owner_of(message.name)
 
-    def judge(record: RoomRecord) -> dict[str, Any]:
-        rank = _need(session, record, Rank.OWNER, message.room)
-        held = record.roles.get(target.name, Rank.MEMBER)
-        if held is Rank.OWNER and new < held and rank is Rank.OWNER:
-            if target.name != session.name.key:
-                raise Outranked(name=target.name, room=message.room)
-            if list(record.roles.values()).count(Rank.OWNER) == 1:
-                raise LastOwner(room=message.room)
-        return {**_target(target), "rank": new}
+    async def prepare(room: Room) -> Judge:
+        target = await session.hub.owner_of(message.name)
 
-    await _act(session, message, "role", _body(name=target.name, role=message.role), judge)
+        def judge(record: RoomRecord) -> dict[str, Any]:
+            rank = _need(session, record, Rank.OWNER, message.room)
+            held = record.roles.get(target.name, Rank.MEMBER)
+            if held is Rank.OWNER and new < held and rank is Rank.OWNER:
+                if target.name != session.name.key:
+                    raise Outranked(name=target.name, room=message.room)
+                if list(record.roles.values()).count(Rank.OWNER) == 1:
+                    raise LastOwner(room=message.room)
+            return {**_target(target), "rank": new}
+
+        return judge
+
+    body = _body(name=parse_name(message.name).key, role=message.role)
+    await _act(session, message, "role", body, prepare)
 
 
 async def access(session: Session, message: m.Access) -> None:
     """Say who may come in, and who may set the topic."""
     session.take_act()
-    room = _place(session, message.room)
     if message.access:
         _known(message.access, ACCESS, "access")
     if message.topic_by:
         _known(message.topic_by, TOPIC_BY, "topic_by")
-    if room.name == LOBBY and message.access == PRIVATE:
-        raise Everybodys(room=room.name)
 
-    def judge(record: RoomRecord) -> dict[str, Any]:
-        _need(session, record, Rank.OWNER, message.room)
-        present = room.present() if message.access == PRIVATE and not record.private else ()
-        invited = tuple(name for name in present if name not in record.roles)
-        return {"access": message.access, "topic_by": message.topic_by, "invited": invited}
+    async def prepare(room: Room) -> Judge:
+        if room.name == LOBBY and message.access == PRIVATE:
+            raise Everybodys(room=room.name)
+
+        def judge(record: RoomRecord) -> dict[str, Any]:
+            _need(session, record, Rank.OWNER, message.room)
+            present = room.present() if message.access == PRIVATE and not record.private else ()
+            invited = tuple(name for name in present if name not in record.roles)
+            return {"access": message.access, "topic_by": message.topic_by, "invited": invited}
+
+        return judge
 
     body = _body(access=message.access, topic_by=message.topic_by)
-    await _act(session, message, "access", body, judge)
+    await _act(session, message, "access", body, prepare)
 
 
 def about(session: Session, message: m.About) -> None:
@@ -176,31 +195,42 @@ async def _act(
     message: m.Topic | Restraining | Undoing | m.Invite | m.Role | m.Access,
     kind: str,
     body: bytes,
-    judge: Callable[[RoomRecord], Mapping[str, Any]],
+    prepare: Prepare,
 ) -> None:
-    """Do an act, and answer with its entry. ``judge`` raises, or says what it needs besides the entry."""
+    """Do an act, unless that was done before, and answer with its entry."""
     hub = session.hub
-    room = _place(session, message.room)
-    now = hub.milliseconds()
+    place = parse_room(message.room)
+    sealing.refuse_sealed(place)
+    now, former = hub.milliseconds(), session.former
+    name, key, device = session.name.shown, session.identity.fingerprint, session.device
+    draft = Draft(place, now, name, device, kind, message.msgid, body, former=former)
+    try:
+        async with hub.visiting(place) as room:
+            stored = await acts.known(hub, room, draft)
+            if stored is None:
+                session.room(place)  # only somebody in the room finds out who has a name
+                judge = await prepare(room)
 
-    def act(record: RoomRecord) -> Act:
-        if session not in room:  # put out while others were acting
-            raise NotInRoom(room=room.name)
-        room.check_speech(session)
-        needs = judge(record)
-        name, key, device = session.name.shown, session.identity.fingerprint, session.device
-        return Act(now, name, key, device, kind, message.msgid, body, **needs)
+                def act(record: RoomRecord) -> Act:
+                    if session not in room:  # put out while others were acting
+                        raise NotInRoom(room=room.name)
+                    room.check_speech(session)
+                    needs = judge(record)
+                    return Act(now, name, key, device, kind, message.msgid, body, former=former, **needs)
 
-    with hub.holding(room):
-        stored = await acts.perform(hub, room, act)
+                stored = await acts.perform(hub, room, act)
+    except NoSuchRoom:
+        raise NotInRoom(room=place) from None
     session.answer(m.Sent(message.id, stored.seq, stored.time))
 
 
-def _place(session: Session, name: str) -> Room:
-    """The room that the peer is in, where it is one with moderators."""
-    room = parse_room(name)
-    sealing.refuse_sealed(room)
-    return session.room(room)
+def _only(judge: Judge) -> Prepare:
+    """Where nothing has to be found out first."""
+
+    async def prepare(room: Room) -> Judge:
+        return judge
+
+    return prepare
 
 
 def _need(session: Session, record: RoomRecord, least: Rank, room: str) -> Rank:

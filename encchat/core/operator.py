@@ -1,6 +1,6 @@
 """What concerns the whole server: who is in, putting people out of it and keeping them out, a name for
 another, and a word to everybody. The server's operator asks for it through the control socket, an admin
-through a message without a room.
+through a message without a room (``orders``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from encchat.core.admission import Claim
 from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
 from encchat.core.names import is_guest, parse_name
-from encchat.core.refusals import Certified, NoSuchName, NotAnAdmin, NotText, TooManyListed
+from encchat.core.refusals import Certified, NoSuchName, TooManyListed
 from encchat.core.rules import MAX_LISTED, Person, Rank, Restraint, released, restrained
 from encchat.errors import RefusedError
 from encchat.text import clean_line
@@ -216,48 +216,6 @@ def _moved(claim: Claim | None, new: str) -> Claim:
     if claim is None:
         raise NoSuchName(name="")  # no claim is ever deleted
     return replace(claim, moved=new)
-
-
-async def act_here(session: Session, message: m.Kick | m.Ban | m.Unban) -> None:
-    """An admin's kick, ban or unban without a room.
-
-    :raises NotAnAdmin: the peer is none.
-    """
-    hub = session.hub
-    if not session.person.admin:
-        raise NotAnAdmin()
-    actor = Actor(session.name.shown, session.identity.fingerprint)
-    match message:
-        case m.Kick():
-            if (await hub.person(message.name)).admin:
-                raise AdminStays(name=message.name)
-            await kick(hub, message.name, actor, message.reason)
-        case m.Ban():
-            await ban(hub, message.name, actor, message.seconds, message.reason)
-        case m.Unban():
-            await unban(hub, message.name, actor)
-    await hub.settle_notes()
-    session.answer(m.Sent(message.id, 0, hub.milliseconds()))
-
-
-async def announce_here(session: Session, message: m.Send) -> None:
-    """An admin's word to everybody: a message without a room.
-
-    :raises NotAnAdmin: the peer is none.
-    :raises NotText: it is no text.
-    """
-    session.take_act()
-    if not session.person.admin:
-        raise NotAnAdmin()
-    try:
-        text = message.body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise NotText() from None
-    if message.kind != "text" or not text.strip():
-        raise NotText()
-    announce(session.hub, text, Actor(session.name.shown, session.identity.fingerprint))
-    await session.hub.settle_notes()
-    session.answer(m.Sent(message.id, 0, session.hub.milliseconds()))
 
 
 async def _subject(hub: Hub, subject: str) -> Person:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from encchat import messages as m
 from encchat.contents import CONTENTS
-from encchat.core import devicekeys, devices, files, kinds, moderation, operator, post, sealing
+from encchat.core import devicekeys, devices, files, kinds, moderation, orders, post, sealing
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Draft, Rejected, UnknownPosition
 from encchat.core.names import is_open, parse_room
@@ -119,7 +119,7 @@ def part(session: Session, message: m.Part) -> None:
 def send(session: Session, message: m.Send) -> Coroutine[object, object, None] | None:
     """Append what the peer says; what is more than text is checked first, which may need the log."""
     if not message.room:
-        return operator.announce_here(session, message)
+        return orders.announce(session, message)
     name = parse_room(message.room)
     if message.kind == sealing.ROSTER and not is_open(name):
         return sealing.change_roster(session, name, message)

@@ -145,10 +145,22 @@ class Act(Struct, frozen=True, array_like=True):
     invited: tuple[str, ...] = ()
     #: In a sealed room, the seq of the roster that this one follows.
     roster: int | None = None
+    #: What its sender was called before.
+    former: tuple[str, ...] = ()
 
     def draft(self, room: str) -> Draft:
         """The entry."""
-        return Draft(room, self.time, self.sender, self.device, self.kind, self.msgid, self.body, self.roster)
+        return Draft(
+            room,
+            self.time,
+            self.sender,
+            self.device,
+            self.kind,
+            self.msgid,
+            self.body,
+            self.roster,
+            former=self.former,
+        )
 
     def is_same(self, other: Act | None) -> bool:
         """Whether the other one is this one, come again."""

@@ -8,17 +8,15 @@ What is said there is sealed; all that is checked of it is its size and that its
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from encchat import messages as m
 from encchat.core import acts
-from encchat.core.appends import Answer
 from encchat.core.directory import Directory
 from encchat.core.interfaces import Draft, Stored
 from encchat.core.membership import Sealed, read_roster
 from encchat.core.names import is_open, parse_room
 from encchat.core.refusals import (
-    MsgidReused,
     NotAMember,
     NotInRoom,
     NotSealed,
@@ -29,10 +27,8 @@ from encchat.core.refusals import (
 )
 from encchat.core.rooms import Room
 from encchat.core.rules import Act, RoomRecord
-from encchat.errors import RefusedError, StorageError
 
 if TYPE_CHECKING:
-    from encchat.core.hub import Hub
     from encchat.core.session import Session
 
 #: Raises what there is against a change of the record.
@@ -40,8 +36,6 @@ Judge: TypeAlias = Callable[[RoomRecord], None]
 
 #: The kinds of entry in a sealed room.
 SEALED, ROSTER = "sealed", "roster"
-#: No roster has this seq: a draft with it is stored only if it was before.
-_NEVER = -1
 #: Rooms that are read at a time.
 _ROOMS_AT_A_TIME = 100
 
@@ -148,33 +142,11 @@ def about(request: int, room: Room, sealed: Sealed) -> m.RoomProfile:
 async def _perform(session: Session, room: Room, msgid: bytes, body: bytes, judge: Judge) -> Stored:
     """Do the act, if ``judge`` has nothing against it; or find out that it was done before."""
     hub, sender, device = session.hub, session.name.shown, session.device
-    now = hub.milliseconds()
+    draft = Draft(room.name, hub.milliseconds(), sender, device, ROSTER, msgid, body, former=session.former)
 
     def act(record: RoomRecord) -> Act:
         judge(record)
         key, seen = session.identity.fingerprint, record.applied
-        return Act(now, sender, key, device, ROSTER, msgid, body, roster=seen)
+        return Act(draft.time, sender, key, device, ROSTER, msgid, body, roster=seen, former=draft.former)
 
-    try:
-        return await acts.perform(hub, room, act)
-    except RefusedError:
-        outcome = await _find(hub, room, Draft(room.name, now, sender, device, ROSTER, msgid, body, _NEVER))
-        if isinstance(outcome, StorageError):
-            raise outcome from None
-        if isinstance(outcome, Stored):
-            return outcome
-        if outcome.code == MsgidReused.code:
-            raise MsgidReused() from None
-        raise
-
-
-async def _find(hub: Hub, room: Room, draft: Draft) -> Answer:
-    """What became of a draft that is not to be stored now."""
-    found = hub.turn.promise()
-
-    def answer(outcome: Answer) -> None:
-        hub.appended(room)
-        found.resolve(outcome)
-
-    hub.append(room, draft, answer)
-    return cast(Answer, await found)
+    return await acts.known(hub, room, draft) or await acts.perform(hub, room, act)

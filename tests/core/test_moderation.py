@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec.msgpack import encode
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
-from encchat.core import rules
+from encchat.core import operator, rules
 from encchat.core.allowances import ACT_BURST
 from encchat.core.kinds import KINDS
 from encchat.logs.memory import MemoryLog
 from encchat.wire import decode_entry
+from tests.core.test_directory import run
 from tests.core.world import LOG_ID, LateLog, Peer, World, identity, msgid, text
 
 ROOT = "root's key"
@@ -714,6 +716,10 @@ class Moments(ModerationTestCase):
 class Once(ModerationTestCase):
     """An act that is sent again is done once, for ever."""
 
+    def setUp(self) -> None:
+        self.world = world_of(LateLog(LOG_ID))
+        self.begin()
+
     def test_again(self) -> None:
         message = ban("bob")
         first = self.done(self.mona, message)
@@ -736,6 +742,88 @@ class Once(ModerationTestCase):
         self.mona, self.bob = self.world.member("mona", TEA), self.world.member("bob", TEA)
         self.assertEqual(self.done(self.mona, message), first)
         self.assertTrue(self.bob.session.is_in(TEA))
+
+    def test_again_when_the_sender_is_called_otherwise(self) -> None:
+        """Under the old name it is an entry already, which is found, and nothing is done anew."""
+        for make, undo in (
+            (kick, invite),
+            (ban, unban),
+            (mute, unmute),
+            (partial(role, word="moderator"), None),
+        ):
+            with self.subTest(make=make):
+                self.setUp()
+                message = make("bob")
+                first = self.done(self.olga, message)
+                if undo is not None:
+                    self.done(self.olga, undo("bob"))
+                else:
+                    self.done(self.olga, role("bob", "member"))
+                before = self.world.log_frames(TEA)
+                self.rename("olga", "olivia")
+                olivia = self.world.member("olivia", TEA, "olga's key")
+                self.bob.ask(m.Join(1, TEA))
+                self.assertEqual(self.done(olivia, message), first)
+                self.assertEqual(self.world.log_frames(TEA), before)
+                self.assertTrue(self.bob.session.is_in(TEA))
+                self.assertNotIn("bob", self.olga.session.hub.present_room(TEA).record.roles)
+                self.done(self.bob, text(number(), "free", TEA))
+
+    def test_again_by_whoever_may_not_any_more(self) -> None:
+        """It is acknowledged as it was: who asked must not believe that it was never done."""
+        for message in (
+            kick("bob"),
+            ban("carol"),
+            mute("carol"),
+            topic("tea"),
+            invite("bob"),
+            unban("carol"),
+        ):
+            with self.subTest(message=message):
+                self.setUp()
+                first = self.done(self.mona, message)
+                self.done(self.olga, role("mona", "member"))
+                self.done(self.olga, access(topic_by="moderators"))
+                before = self.world.log_frames(TEA)
+                self.assertEqual(self.done(self.mona, message), first)
+                self.done(self.olga, ban("mona"))
+                self.mona.news()
+                self.assertEqual(self.done(self.mona, message), first)
+                self.assertEqual(len(self.world.log_frames(TEA)), len(before) + 1)
+
+    def test_again_about_somebody_who_is_called_otherwise(self) -> None:
+        message = mute("bob")
+        first = self.done(self.mona, message)
+        self.rename("bob", "robert")
+        self.assertEqual(self.done(self.mona, message), first)
+        self.assertEqual(self.answer(self.mona, mute("bob")).code, "no-such-name")
+
+    def test_again_a_year_later(self) -> None:
+        """The entry has left the log; and the time of a ban does not begin anew."""
+        message = ban("bob", seconds=3600)
+        first = self.done(self.mona, message)
+        self.world.turn.time += 365 * 86400
+        run(self.world.log.trim(TEA, 10**6))
+        mona = self.world.member("mona", TEA)
+        self.assertEqual(self.done(mona, message), first)
+        self.assertEqual(type(self.world.named("bob").ask(m.Join(1, TEA))[0]), m.Joined)
+
+    def test_again_holds_nobody_up(self) -> None:
+        """What was undone since is not in force again, not even while the act is looked up."""
+        message = mute("bob")
+        self.done(self.mona, message)
+        self.done(self.olga, unmute("bob"))
+        for step in range(12):
+            gated = self.world.log
+            assert isinstance(gated, LateLog)
+            said = text(number(), "free", TEA)
+            self.world.at_step(step, lambda: self.mona.send(message), lambda said=said: self.bob.send(said))
+            self.assertNotIn(m.Error, [type(one) for one in self.bob.news()], step)
+
+    def rename(self, old: str, new: str) -> None:
+        self.world.turn.spawn(operator.rename(self.world.hub, old, new, operator.Actor()), None)
+        self.world.turn.end()
+        self.assertEqual(self.world.turn.unforeseen, [])
 
     def test_the_same_msgid_for_something_else(self) -> None:
         said = text(5, "hello", TEA)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -30,7 +31,7 @@ from tests.core.test_moderation import (
     unban,
     world_of,
 )
-from tests.core.world import LOG_ID, GatedLog, LateLog, Promised, World, identity, text
+from tests.core.world import LOG_ID, GatedLog, LateLog, Peer, Promised, World, identity, text
 
 SELF = Actor()
 
@@ -208,6 +209,45 @@ class Server(OperatorTestCase):
             disk.resolve(None)
             self.world.turn.end()
             self.assertEqual([type(one) for one in root.news()], [m.Sent])
+
+    def test_by_message_once(self) -> None:
+        """What an admin asks for is done once, though it comes again: after a restart, a year later, under
+        another name."""
+        root = self.world.named("root", ROOT)
+        told = m.Send(5, "", bytes(16), "text", b"down at noon")
+        asked = (told, kick("bob", ""), ban("bob", "", 3600), unban("bob", ""), ban("bob", ""))
+        first = [self.sent(root, message) for message in asked]
+        self.work(operator.unban(self.world.hub, "bob", SELF))
+        self.work(operator.rename(self.world.hub, "root", "toor", SELF))
+        for life in range(2):
+            bob, toor = self.world.named("bob"), self.world.named("toor", ROOT)
+            self.world.hub.audit = notebook = Notebook()
+            self.assertEqual([self.sent(toor, message) for message in asked], first, life)
+            self.assertEqual((bob.closed, bob.news(), notebook.deeds), (False, [], []))
+            self.world = world_of(self.log)
+            self.world.turn.time += 365 * 86400
+
+    def sent(self, peer: Peer, message: Any) -> m.Sent:
+        (sent,) = [one for one in peer.ask(message) if isinstance(one, m.Sent)]
+        return sent
+
+    def test_the_msgid_of_another_order(self) -> None:
+        root = self.world.named("root", ROOT)
+        (told,) = [one for one in root.ask(m.Unban(5, "", bytes(16), "bob")) if isinstance(one, m.Sent)]
+        self.assertEqual(root.ask(m.Ban(5, "", bytes(16), "bob"))[0].code, "msgid-reused")
+        self.assertFalse(self.bob.closed)
+        self.assertEqual(root.ask(m.Unban(9, "", bytes(16), "bob")), [replace(told, id=9)])
+
+    def test_an_order_on_its_way_comes_again(self) -> None:
+        """Over a new connection, while the first one's is not answered."""
+        for step in range(12):
+            self.setUp()
+            root, again = self.world.named("root", ROOT), self.world.named("root", ROOT)
+            told = m.Send(5, "", bytes(16), "text", b"down at noon")
+            self.world.at_step(step, partial(root.send, told), partial(again.send, told))
+            self.assertEqual(self.bob.news(), [m.Notice("down at noon")], step)
+            for peer in (root, again):
+                self.assertEqual(len([one for one in peer.news() if isinstance(one, m.Sent)]), 1, step)
 
     def test_by_message(self) -> None:
         root = self.world.named("root", ROOT)
