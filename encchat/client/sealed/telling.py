@@ -77,6 +77,8 @@ class Telling:
         match news:
             case fx.Opened():
                 return self._opened(news, base)
+            case fx.Waiting(kept=False):
+                return _failed(base, "not-kept", "Its key is not here, and too much waits for keys already.")
             case fx.Waiting():
                 return replace(base, kind="waiting", body=b""), e.Seal("waiting")
             case fx.Failed():

@@ -74,6 +74,8 @@ class Desk:
         self._comparing = Comparing(self._turn, self._own, self.contacts, self._mail, entropy)
         self._looked: dict[tuple[str, str], int] = {}
         self._full = False
+        #: What was known of people when rosters in doubt were last looked at.
+        self._revision = 0
         self._letters: deque[tuple[int, str, str, bytes]] = deque()
         self._keeper.flush()
 
@@ -227,6 +229,9 @@ class Desk:
         self._acknowledge = 0
 
     def _end(self) -> Outcome:
+        if self.contacts.revision != self._revision:
+            self._revision = self.contacts.revision
+            self._reading.reconsider()
         self._sending.pump()
         self._mail.settle()
         if self._acknowledge:

@@ -1,5 +1,7 @@
 """Reading a sealed room: each entry is opened, or waits for its key, or is shown as what failed.
 
+What failed because of a roster that was in doubt then is looked at again once that counts.
+
 Nothing is believed of an entry but its place. The key says whose session it is; log entry, key and payload
 must name the same room, sender and device; the payload must be of the roster that counts at that seq, and
 must have seen the same log as we did up to where it says.
@@ -8,13 +10,12 @@ must have seen the same log as we did up to where it says.
 from __future__ import annotations
 
 import hmac
-from collections import Counter
-from collections.abc import Iterable
-
-import msgspec
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed import payload, ratchets
+from encchat.core.sealed.backlog import Backlog, Stamp, WaitingEntry
 from encchat.core.sealed.contacts import Contacts
 from encchat.core.sealed.keeper import Keeper
 from encchat.core.sealed.ledger import Ledger, Mark, NotGenuine
@@ -29,34 +30,17 @@ from encchat.core.sealed.rooms import Epoch, Rooms
 from encchat.errors import PeerError
 from encchat.messages import Entry
 
-#: Entries that wait for keys: of one room, and of all.
-MAX_WAITING = 1000
-MAX_WAITING_ALL = 5000
 #: When a key is asked for, in milliseconds after the last time: 10 s after the entry, then ever more rarely.
 ASK_AFTER = (10_000, 60_000, 600_000, 3_600_000, 24 * 3_600_000)
 MAX_ASKED_AT_ONCE = 50
 
 
-class WaitingEntry(msgspec.Struct):
-    """An entry whose key is missing, and what counts at its place."""
-
-    room: str
-    seq: int
-    time: int
-    sender: str
-    device: str
-    msgid: bytes
-    body: bytes
-    epoch: int
-    roster: bytes
-    identity: bytes
-    session: bytes
-    since: int
-    asked: int = 0
+#: Why an entry fails that a roster in doubt before it may cure.
+_CURABLE = frozenset({"not-a-member", "not-for-us", "wrong-sender", "stale-roster"})
 
 
 class Reading:
-    """What is read; entries that wait are records of kind ``waiting``."""
+    """What is read."""
 
     def __init__(
         self,
@@ -76,12 +60,7 @@ class Reading:
         self._keys = keys
         self._rooms = rooms
         self._ledger = Ledger(keeper)
-        #: Who waits for which key: the ids of their records, in order.
-        self._waiting: dict[tuple[str, bytes], dict[str, None]] = {}
-        self._counts: Counter[str] = Counter()
-        for id, entry in keeper.scan("waiting", WaitingEntry):
-            self._waiting.setdefault((entry.device, entry.session), {})[id] = None
-            self._counts[entry.room] += 1
+        self._backlog = Backlog(keeper, turn)
 
     def read(self, entry: Entry, chain: bytes) -> bool:
         """The next entry of a room, after which the log's chain is ``chain``. False if it was read before.
@@ -92,7 +71,8 @@ class Reading:
             return False
         sender = key_of(entry.sender)
         if entry.kind == "roster":
-            self._rooms.read_roster(entry.room, entry.seq, entry.time, sender, entry.body)
+            cured = self._rooms.read_roster(entry.room, entry.seq, entry.time, sender, entry.body)
+            self._look_again(entry.room, cured)
             return True
         epoch = self._rooms.epoch(entry.room)
         try:
@@ -101,10 +81,14 @@ class Reading:
             if entry.kind != "sealed":
                 raise NotGenuine("not-sealed", "It was not sealed, so anybody could have written it.")
             sealed = payload.parse_sealed(entry.body)
-            waiting = self._as_waiting(entry, sender, sealed, epoch)
-            self._open(waiting, sealed, late=False)
+            self._open(self._as_waiting(entry, sender, sealed, epoch), sealed, epoch, late=False)
         except PeerError as error:
-            self._fail(entry.room, entry.seq, entry.time, sender, entry.device, error, late=False)
+            place = (entry.room, entry.seq, entry.time, sender, entry.device)
+            self._turn.tell(fx.Failed(*place, _code(error), str(error)))
+            if entry.kind == "sealed" and self._rooms.is_in_doubt(entry.room):
+                with suppress(PeerError):
+                    sealed = payload.parse_sealed(entry.body)
+                    self._hold(self._as_waiting(entry, sender, sealed, epoch), error)
         return True
 
     def again(self, entry: Entry) -> fx.Opened | fx.Failed:
@@ -123,43 +107,39 @@ class Reading:
             if not same or not self._ledger.is_pinned(entry.room, entry.device, sealed.session, mark):
                 raise NotGenuine("not-genuine", "It was not opened before.")
         except PeerError as error:
-            code = error.word if isinstance(error, NotGenuine) else error.code
-            return fx.Failed(*place, code, str(error))
+            return fx.Failed(*place, _code(error), str(error))
         trust = self._contacts.trust_of(sender, entry.device, key.identity)
         return fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by)
 
     def retry(self, device: str, session: bytes) -> None:
         """The key of a session came: open what waited for it."""
-        for id in sorted(self._waiting.pop((device, session), {})):
-            entry = self._keeper.get("waiting", id, WaitingEntry)
-            if entry is None:
-                continue
-            self._keeper.drop("waiting", id)
-            self._counts[entry.room] -= 1
-            try:
-                self._open(entry, payload.parse_sealed(entry.body), late=True)
-            except PeerError as error:
-                self._fail(entry.room, entry.seq, entry.time, entry.sender, device, error, late=True)
+        for entry in self._backlog.take(device, session):
+            self._try_again(entry, self._rooms.epoch(entry.room))
+
+    def reconsider(self) -> None:
+        """Who somebody is has changed: rosters that were in doubt may count now."""
+        for room in self._rooms.in_doubt():
+            self._look_again(room, self._rooms.reconsider(room))
 
     def ask_anew(self, device: str) -> None:
         """Letters to this device may have been lost, and get through now: ask it soon once more."""
-        for (owner, _), ids in self._waiting.items():
-            entry = self._keeper.get("waiting", next(iter(ids)), WaitingEntry) if owner == device else None
+        for key in self._backlog.missing():
+            entry = self._backlog.first(key) if key[0] == device else None
             if entry is not None and entry.asked:
                 entry.asked = 0
-                self._keeper.put("waiting", next(iter(ids)), entry)
+                self._backlog.change(entry)
 
     def ask_for_keys(self) -> None:
         """Ask for keys that are missing for too long: the device whose they are, and our own others."""
         now, asked = self._turn.now, 0
-        for (device, session), ids in list(self._waiting.items()):
-            first = next(iter(ids))
-            entry = self._keeper.get("waiting", first, WaitingEntry)
+        for key in self._backlog.missing():
+            entry = self._backlog.first(key)
             if entry is None or asked >= MAX_ASKED_AT_ONCE:
                 continue
             if now - entry.since < ASK_AFTER[min(entry.asked, len(ASK_AFTER) - 1)]:
                 continue
-            names = self._senders(ids)
+            device, session = key
+            names = self._backlog.senders(key)
             found = [self._contacts.certificate(name, device) for name in names]
             owner = next((certificate for certificate in found if certificate is not None), None)
             unasked = [name for name in names if not self._contacts.was_asked_since(name, entry.since)]
@@ -169,24 +149,54 @@ class Reading:
                 continue
             asked += 1
             entry.asked, entry.since = entry.asked + 1, now
-            self._keeper.put("waiting", first, entry)
+            self._backlog.change(entry)
             others = [c for c in self._contacts.devices(self._own.user) if c != owner]
             for certificate in (owner, *others):
                 if certificate is not None and certificate.device.id != self._own.id:
                     self._mail.send(certificate, KeyRequest(device, session))
 
-    def _senders(self, ids: Iterable[str]) -> list[str]:
-        """Whose the server says that some entries are. One of them is the owner of the device, if any."""
-        entries = (self._keeper.get("waiting", id, WaitingEntry) for id in ids)
-        return list(dict.fromkeys(entry.sender for entry in entries if entry is not None))
-
     def waiting(self, room: str) -> Iterable[int]:
         """The seqs of a room that wait for keys."""
-        return [entry.seq for _, entry in self._keeper.scan("waiting", WaitingEntry, room + "/")]
+        return [entry.seq for entry in self._backlog.waiting(room)]
+
+    # ------------------------------------------------------------------------------ rosters in doubt
+
+    def _hold(self, entry: WaitingEntry, error: PeerError) -> None:
+        """Keep what failed, if a roster in doubt may be why."""
+        if _code(error) in _CURABLE:
+            entry.told = _code(error)
+            self._backlog.add(entry)
+
+    def _look_again(self, room: str, cured: Sequence[tuple[int, Epoch]]) -> None:
+        """Rosters that were in doubt count now, each from its seq on: open what came after them, in order."""
+        if cured:
+            for entry in list(self._backlog.waiting(room)):
+                if _stamp(entry, cured):
+                    self._backlog.change(entry)
+            for entry in self._backlog.take_held(room):
+                epoch = _stamp(entry, cured)
+                if epoch is not None:
+                    self._try_again(entry, epoch)
+                elif self._rooms.is_in_doubt(room):
+                    self._backlog.add(entry)
+        elif not self._rooms.is_in_doubt(room):
+            self._backlog.take_held(room)  # what they waited for will not count
+
+    def _try_again(self, entry: WaitingEntry, epoch: Epoch | None) -> None:
+        told, entry.told = entry.told, ""
+        try:
+            self._open(entry, payload.parse_sealed(entry.body), epoch, late=True)
+        except PeerError as error:
+            if _code(error) != told:
+                place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
+                self._turn.tell(fx.Failed(*place, _code(error), str(error), late=True))
+            if self._rooms.is_in_doubt(entry.room):
+                self._hold(entry, error)
 
     # -------------------------------------------------------------------------------------- opening
 
-    def _as_waiting(self, entry: Entry, sender: str, sealed: Sealed, epoch: Epoch) -> WaitingEntry:
+    def _as_waiting(self, entry: Entry, sender: str, sealed: Sealed, epoch: Epoch | None) -> WaitingEntry:
+        member = epoch is not None and sender in epoch.identities
         return WaitingEntry(
             entry.room,
             entry.seq,
@@ -195,30 +205,28 @@ class Reading:
             entry.device,
             entry.msgid,
             entry.body,
-            epoch.roster.epoch,
-            epoch.hash,
-            epoch.identities[sender],
+            epoch.roster.epoch if epoch is not None and member else 0,
+            epoch.hash if epoch is not None and member else b"",
+            epoch.identities[sender] if epoch is not None and member else b"",
             sealed.session,
             self._turn.now,
         )
 
-    def _open(self, entry: WaitingEntry, sealed: Sealed, *, late: bool) -> None:
+    def _open(self, entry: WaitingEntry, sealed: Sealed, epoch: Epoch | None, *, late: bool) -> None:
         key = self._keys.get(entry.device, sealed.session)
         mine = entry.device == self._own.id and entry.sender == self._own.user
         if key is None:
             if mine:
                 self._judge_own(entry, sealed)
-            self._wait(entry)
+            self._wait(entry, epoch)
             return
         if key.user != entry.sender:
             raise NotGenuine("wrong-sender", f"It was written by {key.user}, not by {entry.sender}.")
-        epoch = self._rooms.epoch(entry.room)
         if epoch is None or key.room_id != epoch.room_id:
             raise NotGenuine("wrong-room", "It was written in another room.")
-        if key.identity != entry.identity and not self._contacts.authority:
-            raise NotGenuine("wrong-sender", f"It is not from the {entry.sender} who is in the room.")
+        known = entry.stamps if self._contacts.authority else _of_identity(entry, key.identity)
         said, index = self._decrypt(key, sealed)
-        self._check(entry, said, epoch)
+        self._check(entry, said, epoch, known)
         if mine and said.n > self._rooms.place(entry.room).n:
             self._roll_back(entry)
         mark = Mark(index, entry.seq, said.n, said.mid)
@@ -243,7 +251,7 @@ class Reading:
             raise NotGenuine("tampered", "It was changed on its way.")
         return payload.unpad(opened.plaintext), opened.message_index
 
-    def _check(self, entry: WaitingEntry, said: Payload, epoch: Epoch) -> None:
+    def _check(self, entry: WaitingEntry, said: Payload, epoch: Epoch, known: Iterable[Stamp]) -> None:
         """Whether what is inside names what is outside."""
         if said.room_id != epoch.room_id:
             raise NotGenuine("wrong-room", "It was written in another room.")
@@ -251,7 +259,7 @@ class Reading:
             raise NotGenuine("wrong-sender", f"It was written by {said.user}, not by {entry.sender}.")
         if said.mid != entry.msgid:
             raise NotGenuine("replayed", "The server shows a message again that was written once.")
-        if (said.epoch, said.roster) != (entry.epoch, entry.roster):
+        if (said.epoch, said.roster) not in [(stamp.epoch, stamp.roster) for stamp in known]:
             raise NotGenuine("stale-roster", "It was sealed for other members than were in the room then.")
 
     def _check_seen(self, entry: WaitingEntry, said: Payload) -> None:
@@ -263,18 +271,11 @@ class Reading:
             self._turn.tell(fx.Forked(entry.room, entry.seq, entry.sender))
             raise NotGenuine("forked", f"The server showed {entry.sender} another history of this room.")
 
-    def _wait(self, entry: WaitingEntry) -> None:
+    def _wait(self, entry: WaitingEntry, epoch: Epoch | None) -> None:
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
-        epoch = self._rooms.epoch(entry.room)
         if epoch is None or self._own.user not in epoch.identities:
             raise NotGenuine("not-for-us", "It was written while you were not in the room.")
-        id = f"{entry.room}/{entry.seq:016d}"
-        kept = self._counts.total() < MAX_WAITING_ALL and self._counts[entry.room] < MAX_WAITING
-        if kept:
-            self._counts[entry.room] += 1
-            self._keeper.put("waiting", id, entry)
-            self._waiting.setdefault((entry.device, entry.session), {})[id] = None
-        self._turn.tell(fx.Waiting(*place, kept))
+        self._turn.tell(fx.Waiting(*place, self._backlog.add(entry)))
 
     def _judge_own(self, entry: WaitingEntry, sealed: Sealed) -> None:
         """A message in our own device's name, whose session we do not have: ours all the same, or made up."""
@@ -289,8 +290,27 @@ class Reading:
             self._own.save()
         self._turn.tell(fx.RolledBack(entry.room, entry.seq))
 
-    def _fail(
-        self, room: str, seq: int, time: int, sender: str, device: str, error: PeerError, *, late: bool
-    ) -> None:
-        code = error.word if isinstance(error, NotGenuine) else error.code
-        self._turn.tell(fx.Failed(room, seq, time, sender, device, code, str(error), late))
+
+def _code(error: PeerError) -> str:
+    return error.word if isinstance(error, NotGenuine) else error.code
+
+
+def _of_identity(entry: WaitingEntry, identity: bytes) -> list[Stamp]:
+    """What counts at the place of an entry, by which its sender is who has this identity.
+
+    :raises NotGenuine: nothing.
+    """
+    found = [stamp for stamp in entry.stamps if stamp.identity == identity]
+    if not found:
+        raise NotGenuine("wrong-sender", f"It is not from the {entry.sender} who is in the room.")
+    return found
+
+
+def _stamp(entry: WaitingEntry, cured: Sequence[tuple[int, Epoch]]) -> Epoch | None:
+    """Note what came to count at the place of an entry, if its sender is in the room by it."""
+    before = [epoch for seq, epoch in cured if seq < entry.seq]
+    identity = before[-1].identities.get(entry.sender) if before else None
+    if identity is None:
+        return None
+    entry.also.append(Stamp(before[-1].roster.epoch, before[-1].hash, identity))
+    return before[-1]

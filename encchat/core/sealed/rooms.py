@@ -9,7 +9,7 @@ messages must name: else they would be refused for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -47,13 +47,15 @@ class OutOfOrder(PeerError):
 
 
 class RoomState(msgspec.Struct):
-    """A room: its id, the roster that counts, the seq of the last roster entry, and what is set aside."""
+    """A room: its id, the roster that counts, the seq of the last roster entry, and what is set aside, with
+    the seq and time of each."""
 
     name: str
     room_id: bytes = b""
     roster: bytes = b""
     seq: int = 0
     aside: list[bytes] = []
+    aside_at: list[tuple[int, int]] = []
     forked: bool = False
 
 
@@ -105,6 +107,7 @@ class Rooms:
         self._contacts = contacts
         self._me = me
         self._epochs: dict[str, Epoch] = {}
+        self._in_doubt = {name for name, state in keeper.scan("room", RoomState) if state.aside}
 
     def state(self, room: str) -> RoomState:
         """What is known of a room."""
@@ -188,8 +191,19 @@ class Rooms:
 
     # --------------------------------------------------------------------------------------- roster
 
-    def read_roster(self, room: str, seq: int, time: int, sender: str, body: bytes) -> None:
-        """Entry ``seq`` is of kind ``roster``, and the server says that ``sender`` made it."""
+    def is_in_doubt(self, room: str) -> bool:
+        """Whether a roster of a room is set aside, and may count later."""
+        return room in self._in_doubt
+
+    def in_doubt(self) -> list[str]:
+        """The rooms of which one is."""
+        return sorted(self._in_doubt)
+
+    def read_roster(
+        self, room: str, seq: int, time: int, sender: str, body: bytes
+    ) -> Sequence[tuple[int, Epoch]]:
+        """Entry ``seq`` is of kind ``roster``, and the server says that ``sender`` made it. Returns what
+        counts since earlier places, as this one confirms what was set aside: from which seq on, and what."""
         state = self.state(room)
         state.seq = seq
         self._keeper.put("room", room, state)
@@ -204,21 +218,30 @@ class Rooms:
             self._check_signer(self._before(state, chain), entry)
         except EncchatError as error:
             self._turn.tell(fx.RosterRejected(room, seq, time, sender, str(error)))
-            return
+            return ()
         doubt = self._doubt(self._before(state, chain), entry)
         if not doubt and len(chain) > 1 and not self._confirms(self._counted(state), chain):
             doubt = "it follows one whose signer is in doubt, and its own could not have made that one"
         if doubt and not self._is_anchored(entry):
             if len(state.aside) < MAX_ASIDE:
                 state.aside = [each.raw for each in chain]
+                state.aside_at = [*self._places(state, len(chain) - 1), (seq, time)]
+                self._in_doubt.add(room)
             self._turn.tell(fx.RosterRejected(room, seq, time, sender, doubt))
-            return
-        for each in chain:
-            self._apply(state, each, seq, time)
-        state.aside = []
+            return ()
+        places = [*self._places(state, len(chain) - 1), (seq, time)]
+        applied = [(at[0], self._apply(state, each, *at)) for each, at in zip(chain, places, strict=True)]
+        state.aside, state.aside_at = [], []
+        self._in_doubt.discard(room)
+        return applied[:-1]
 
-    def reconsider(self, room: str) -> None:
-        """Somebody's identity was accepted: what was set aside may count now."""
+    def _places(self, state: RoomState, count: int) -> list[tuple[int, int]]:
+        """Seq and time of the first ``count`` rosters that are set aside (an older state does not tell)."""
+        return [*state.aside_at[:count], *[(state.seq, self._turn.now)] * (count - len(state.aside_at))]
+
+    def reconsider(self, room: str) -> Sequence[tuple[int, Epoch]]:
+        """Who somebody is has changed: what was set aside may count now. Returns what does, as
+        ``read_roster``."""
         state = self.state(room)
         pending = [parse_roster(raw) for raw in state.aside]
         counted, sure = self._counted(state), 0
@@ -227,10 +250,17 @@ class Rooms:
                 continue
             if count == sure + 1 or self._confirms(counted, pending[sure:count]):
                 counted, sure = entry.roster, count
-        for entry in pending[:sure]:
-            self._apply(state, entry, state.seq, self._turn.now)
-        state.aside = state.aside[sure:]
+        places = self._places(state, sure)
+        if not sure:
+            return ()
+        applied = [
+            (at[0], self._apply(state, each, *at)) for each, at in zip(pending[:sure], places, strict=True)
+        ]
+        state.aside, state.aside_at = state.aside[sure:], state.aside_at[sure:]
+        if not state.aside:
+            self._in_doubt.discard(room)
         self._keeper.put("room", room, state)
+        return applied
 
     def _chain(self, state: RoomState, pending: list[RosterEntry], entry: RosterEntry) -> list[RosterEntry]:
         """The rosters from the one that counts to ``entry``: itself, or what is set aside and itself.
@@ -332,14 +362,14 @@ class Rooms:
             return f"the identity of its signer is not the one that we know of {by}"
         return ""
 
-    def _apply(self, state: RoomState, entry: RosterEntry, seq: int, time: int) -> None:
+    def _apply(self, state: RoomState, entry: RosterEntry, seq: int, time: int) -> Epoch:
         old = parse_roster(state.roster).roster if state.roster else None
         new = entry.roster
         if old is None:
             state.room_id = entry.room_id
         state.roster = entry.raw
         self._keeper.put("room", state.name, state)
-        self._epochs[state.name] = _epoch(state, entry)
+        epoch = self._epochs[state.name] = _epoch(state, entry)
         gone = removed(old, new) if old else set()
         self._turn.tell(
             fx.RosterChanged(
@@ -358,6 +388,7 @@ class Rooms:
         for name, identity in new.identities.items():
             if name != self._me and not self._contacts.speaks_for(name, identity):
                 self._contacts.offer(name, identity)
+        return epoch
 
 
 def _block_id(room: str, seq: int) -> str:

@@ -212,7 +212,6 @@ class Vault(Desk):
         """
         self._begin(now)
         self.contacts.accept(key_of(name))
-        self._reconsider()
         return self._end()
 
     def accept_device(self, device: str, now: int) -> Outcome:
@@ -272,7 +271,6 @@ class Vault(Desk):
         self._begin(now)
         if not self.contacts.verify(number.name, number.identity):
             raise NothingToCompare(reason=f"the identity of {number.name} has changed meanwhile")
-        self._reconsider()
         return self._end()
 
     def start_sas(self, name: str, device: str, now: int) -> tuple[bytes, Outcome]:
@@ -348,10 +346,6 @@ class Vault(Desk):
             except PeerError:
                 continue
         return taken, self._end()
-
-    def _reconsider(self) -> None:
-        for room in self._rooms.names():
-            self._rooms.reconsider(room)
 
 
 def _check_sealed(room: str) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from encchat import messages as m
 from encchat.client.sealnews import room_words
 from encchat.core.identity import fingerprint
+from encchat.core.sealed import backlog
 from encchat.messages import Entry
 from tests.client.sealed.viewer import LOBBY, ROOM, SeenCase
 from tests.core.sealed.world import identity
@@ -124,6 +125,17 @@ class Trouble(SeenCase):
         self.assertIn("bob: yes, I am", self.alice.text)
         self.assertNotIn("alice: hi", other.text)
         self.assertIn("nothing to accept", self.alice.type("/accept bob"))
+
+    def test_no_key_and_not_kept(self) -> None:
+        """Too much waits for keys already: it says so, and promises nothing."""
+        self.patch(backlog, "MAX_OF_DEVICE", 1)
+        self.alice.type("/create #tea bob")
+        self.bob.bend = lambda message: () if isinstance(message, m.Mail) else (message,)
+        self.alice.type("hello", "hello again")
+        self.assertIn("[#tea] -- [no key yet from alice]", self.bob.text)
+        self.assertIn(
+            "[not shown, said to be of alice: Its key is not here, and too much waits", self.bob.text
+        )
 
     def test_no_key_yet_and_late(self) -> None:
         self.alice.type("/create #tea bob")
