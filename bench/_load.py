@@ -69,6 +69,11 @@ class Failed(Exception):
     """The server did what it should not."""
 
 
+def msgid() -> bytes:
+    """A message's id, as our client makes them: the time first, which the server's index likes."""
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
+
+
 class EncchatSpeech:
     """What is said to a server of ours, and found in what it says."""
 
@@ -104,7 +109,7 @@ class EncchatSpeech:
         return encode(m.Ping(2))
 
     def message(self, body: bytes) -> bytes:
-        return encode(m.Send(3, self.room, os.urandom(16), self.kind, body, self.roster))
+        return encode(m.Send(3, self.room, msgid(), self.kind, body, self.roster))
 
     def split(self, data: bytearray) -> tuple[list[bytes], int]:
         """The entries in ``data``, and how much of it they and whatever else is whole take."""
