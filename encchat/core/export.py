@@ -42,7 +42,8 @@ _HEAD = """<!doctype html>
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
   color: #222; background: #fff; overflow-wrap: anywhere }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } }
-p { margin: .2rem 0; white-space: pre-wrap; unicode-bidi: isolate }
+/* What follows the first line of a message stands further in, so that it looks like no other's. */
+p { margin: .2rem 0; padding-left: 3rem; text-indent: -3rem; white-space: pre-wrap; unicode-bidi: isolate }
 time { opacity: .7; font-size: .8rem; margin-right: .6rem }
 .act { font-style: italic; opacity: .8 }
 :target { outline: 2px solid }
@@ -76,12 +77,16 @@ def as_json(found: Rooms) -> Iterator[str]:
 
 
 def as_text(found: Rooms) -> Iterator[str]:
-    """A line for each line of a message, with its time (UTC)."""
+    """A line for each line of a message, with its time (UTC) and number. Those after its first begin with
+    ``|``, which no name does: nobody can make them look like another's message."""
     for room, entries in found:
         yield f"# {clean_line(room.name)}{_gone(room)}"
         for entry in entries:
-            for line in _words(entry).split("\n"):
-                yield f"{_when(entry)} {line}"
+            place = f"{_when(entry)} #{entry.seq}"
+            first, *more = _words(entry).split("\n")
+            yield f"{place} {first}"
+            for line in more:
+                yield f"{place} | {line}"
 
 
 def as_html(found: Rooms) -> Iterator[str]:
@@ -106,7 +111,7 @@ def _paragraph(entry: Entry) -> str:
         words = f'<span class="act">{escape(_words(entry))}</span>'
     anchor = escape(f"{clean_line(entry.room)}-{entry.seq}")
     when = _when(entry)
-    return f'<p id="{anchor}"><time datetime="{when.replace(" ", "T")}">{when}</time>{words}</p>'
+    return f'<p id="{anchor}"><time datetime="{when.replace(" ", "T")}">{when} #{entry.seq}</time>{words}</p>'
 
 
 def _words(entry: Entry) -> str:
