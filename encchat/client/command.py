@@ -24,6 +24,15 @@ class UnknownCommand(UsageError):
     begins with a slash."""
 
 
+class Elsewhere(UnknownCommand):
+    """There is no {command} here: {instead}"""
+
+
+class NoCommand(UnknownCommand):
+    """The name of a command follows right after the slash: /help lists them. Begin with // to send a line
+    that begins with a slash."""
+
+
 class WrongUse(UsageError):
     """Write {usage}: {help}"""
 
@@ -56,6 +65,7 @@ class Screen(Protocol):
     def go(self, room: str) -> None: ...
     def ask_secret(self, question: str) -> Deferred[str | None]: ...
     def prefill(self, text: str) -> bool: ...
+    def clear(self) -> bool: ...
     def quit(self, reason: str) -> None: ...
 
 

@@ -25,7 +25,17 @@ from encchat.client import (
 )
 from encchat.client.aliases import ALIASES, INSTEAD
 from encchat.client.chat import Chat
-from encchat.client.command import Command, NoRoom, NotThere, Offline, Screen, UnknownCommand, WrongUse
+from encchat.client.command import (
+    Command,
+    Elsewhere,
+    NoCommand,
+    NoRoom,
+    NotThere,
+    Offline,
+    Screen,
+    UnknownCommand,
+    WrongUse,
+)
 from encchat.client.events import Event, History, JoinedRoom, RequestFailed, SealedNews, SearchFound
 from encchat.client.requests import ActMessage
 from encchat.client.titles import meant, title
@@ -87,11 +97,16 @@ class Commands:
         """
         name = word.strip().lower()
         command = COMMANDS.get(ALIASES.get(name, name))
-        if command is None:
-            near = get_close_matches(name, COMMANDS, n=1)
-            hint = INSTEAD.get(name) or (f" Did you mean /{near[0]}?" if near else "")
-            raise UnknownCommand(command="/" + word, hint=hint)
-        return command
+        if command is not None:
+            return command
+        if not name:
+            raise NoCommand()
+        if name in INSTEAD:
+            raise Elsewhere(command="/" + word, instead=INSTEAD[name])
+        begun = [known for known in COMMANDS if known.startswith(name)]
+        near = begun if len(begun) == 1 else get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
+        hint = f" Did you mean /{ALIASES.get(near[0], near[0])}?" if near else ""
+        raise UnknownCommand(command="/" + word, hint=hint)
 
     def notice(self, event: Event) -> None:
         """Keep track of what was shown."""

@@ -19,12 +19,13 @@ MAX_CANDIDATES, MAX_NAMES = 200, 5000
 @dataclass(frozen=True, slots=True)
 class Known:
     """What there is to complete: commands without their slash, those of them that take a path, rooms, and
-    names, in the order in which they are offered."""
+    names, in the order in which they are offered. ``aliases`` are offered where no command fits."""
 
     commands: Sequence[str]
     paths: frozenset[str]
     rooms: Sequence[str]
     names: Sequence[str]
+    aliases: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def candidates(before: str, known: Known) -> list[str]:
     first = word == before
     command = before[1:].partition(" ")[0].lower() if before.startswith("/") and not first else ""
     if first and word.startswith("/"):
-        return _matching(word, (f"/{name} " for name in known.commands))
+        commands = _matching(word, (f"/{name} " for name in known.commands))
+        return commands or _matching(word, (f"/{name} " for name in known.aliases))
     if command in known.paths:
         return _paths(before.partition(" ")[2].lstrip())
     rooms = [f"{room} " for room in known.rooms]

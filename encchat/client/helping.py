@@ -18,7 +18,7 @@ KEYS: Mapping[str, str] = {
     "Enter": "send the line, or do the command",
     "Alt-Enter": "begin a new line in the message",
     "Tab, Shift-Tab": "complete a name, a room, a command or a path; again for the next one",
-    "Alt-1 to Alt-9": "go to the room of that number",
+    "Alt-1 to Alt-9, Alt-0": "go to the room of that number, or 10",
     "Alt-a": "go to the next room with something unread",
     "Alt-Left, Alt-Right": "go to the room before or after",
     "Up, Down": "lines that were typed before",

@@ -28,6 +28,7 @@ class Desk(Protocol):
     def go_to(self, number: int) -> None: ...
     def go_beside(self, step: int) -> None: ...
     def go_unread(self) -> None: ...
+    def paged(self) -> None: ...
     def cleared(self) -> None: ...
     def interrupted(self) -> bool: ...
     def leave(self) -> None: ...
@@ -116,11 +117,16 @@ def _complete(event: KeyPressEvent, desk: Desk, by: int) -> None:
 
 
 def _room_keys(keys: KeyBindings, desk: Desk, typing: Filter) -> None:
-    for number in range(1, 10):
+    for number in range(1, 11):
 
-        @keys.add("escape", str(number), filter=typing)
+        @keys.add("escape", str(number % 10), filter=typing)
         def _go(event: KeyPressEvent, number: int = number) -> None:
             desk.go_to(number)
+
+    @keys.add("pageup", filter=typing)
+    @keys.add("pagedown", filter=typing)
+    def _page(event: KeyPressEvent) -> None:
+        desk.paged()
 
     @keys.add("escape", "a", filter=typing)
     def _unread(event: KeyPressEvent) -> None:

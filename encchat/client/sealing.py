@@ -65,6 +65,9 @@ def msg(c: Commands, rest: str) -> None:
     word, _, text = rest.partition(" ")
     if not word:
         c.teach("msg")
+    if word[0] in "+#":
+        _to_room(c, word, text.strip())
+        return
     name, text = c.name(word.removeprefix("@")), text.strip()
     if not text:
         c.go_to_person(name)
@@ -72,6 +75,17 @@ def msg(c: Commands, rest: str) -> None:
     room = c.chat.sealed.conversation(name)
     c.say(room, "text", text)
     c.screen.note(f"said to {title(room, c.chat.name)}; /msg {name} goes there")
+
+
+def _to_room(c: Commands, word: str, text: str) -> None:
+    """Say something in another room that we are in, and stay; without a text, go there."""
+    room = c.room(word)
+    if room not in c.chat.session.rooms:
+        raise NotThere(room=clean_line(room))
+    if text:
+        c.say(room, "text", text)
+    else:
+        c.screen.go(room)
 
 
 def leave(c: Commands, rest: str) -> None:
@@ -206,5 +220,6 @@ MSG = Command(
     "NAME [TEXT]",
     "talk to one person, sealed; with a text it is sent and you stay where you are",
     msg,
-    "as in /msg bob hello, or /msg bob to go there; the conversation is shown as @bob",
+    "as in /msg bob hello, or /msg bob to go there; the conversation is shown as @bob. /msg +ops hello says "
+    "something in a room that you are in",
 )

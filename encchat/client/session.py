@@ -93,6 +93,8 @@ class Session:
         self.latency: float | None = None
         self._ping_id = 0
         self._pinged_at: float | None = None
+        #: When the first ping went out that was not answered yet.
+        self._unanswered: float | None = None
 
     @property
     def outbox(self) -> Outbox:
@@ -122,7 +124,7 @@ class Session:
         self.state = State.APART
         self.outbox.rewind()
         self._out.clear()
-        self.latency = None
+        self.latency = self._unanswered = None
         self._ping_id = 0
         return events
 
@@ -233,6 +235,10 @@ class Session:
             self._ping_id, self._pinged_at = self._new_id(), None
             self._out.append(m.Ping(self._ping_id))
 
+    def unanswered(self, now: float) -> float:
+        """Seconds that a ping waits for its answer; 0: none does."""
+        return 0.0 if self._unanswered is None else max(0.0, now - self._unanswered)
+
     def new_request(self) -> int:
         """The id of a request that is made in another way."""
         return self._new_id()
@@ -266,6 +272,8 @@ class Session:
                 self._send(item)
         if self._pinged_at is None:
             self._pinged_at = now
+            if self._ping_id and self._unanswered is None:
+                self._unanswered = now
         out, self._out = self._out, []
         return out
 
@@ -383,7 +391,7 @@ class Session:
     def _pong(self, message: m.Pong) -> Iterable[e.Event]:
         if message.id == 0 or message.id != self._ping_id or self._pinged_at is None:
             return ()  # hearing it was enough
-        self._ping_id = 0
+        self._ping_id, self._unanswered = 0, None
         self.latency = max(0.0, self._now - self._pinged_at)
         return (e.Answered(self.latency),)
 

@@ -51,6 +51,11 @@ def _keep(c: Commands, rest: str) -> None:
     c.screen.note(f"{words} kept on this machine, for /history and /search without a connection")
 
 
+def _clear(c: Commands, rest: str) -> None:
+    if not c.screen.clear():
+        c.screen.note("nothing is ever redrawn here, so there is nothing to clear")
+
+
 def _reconnect(c: Commands, rest: str) -> None:
     if c.chat.session.admitted:
         c.screen.note("you are connected")
@@ -80,5 +85,6 @@ COMMANDS = (
         _keep,
         f"up to {MAX_HISTORY:,}; 0 keeps none from now on. What is kept is encrypted (docs/client-store.md)",
     ),
+    Command("clear", "", "clear the screen, as C-l does; what was said stays in the scrollback", _clear),
     Command("reconnect", "", "try to connect now", _reconnect),
 )

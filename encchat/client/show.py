@@ -53,7 +53,7 @@ def status_line(event: e.Event) -> str | None:
         case e.JoinedRoom():
             return _joined(event)
         case e.NotJoined():
-            return f"cannot join {clean_line(event.room)}: {_said(event)}"
+            return f"cannot join {clean_line(event.room)}: {_said(event)}" + _made_so(event)
         case e.LeftRoom():
             return f"left {clean_line(event.room)}"
         case e.PutOut():
@@ -93,6 +93,14 @@ def status_line(event: e.Event) -> str | None:
         case e.LinkLost():
             return f"{clean_line(event.reason, 1000)} Trying again in {event.wait:.1f} s."
     return None
+
+
+def _made_so(event: e.NotJoined) -> str:
+    """How a room comes to be that is not there: in IRC every one begins with #, and joining makes it."""
+    room = clean_line(event.room)
+    if event.code not in ("invite-only", "no-such-room") or not room.startswith("#"):
+        return ""
+    return f" /create {room} makes one that is yours; /join +{room[1:]} is an open room"
 
 
 def progress_words(done: int, size: int) -> str:

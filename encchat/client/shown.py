@@ -81,3 +81,7 @@ class Shown:
     def prefill(self, text: str) -> bool:
         """Put a text into the line that is typed; whether that can be done here."""
         return False
+
+    def clear(self) -> bool:
+        """Clear the screen; whether there is one that can be cleared."""
+        return False

@@ -1,7 +1,7 @@
 """The status line: where one is, who is there, how the connection is, what waits, what is unread.
 
 What matters least goes first when the window is narrow: the address, then the seal and the latency, then
-the unread rooms with the highest numbers.
+the names of unread rooms and how much is unread there, then those with the highest numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from encchat.text import clean_line
 
 #: Milliseconds above which the latency is not told exactly.
 SLOW = 9_999
+#: Seconds without an answer from which the line tells them instead of the latency.
+SILENT = 10
 #: Words of a seal that no window is too narrow for.
 ALARMS = ("KEY CHANGED", "FORKED")
 #: A file that comes, and one that goes.
@@ -37,6 +39,8 @@ class Status:
     seal: str = "open"
     #: The first connection is not made yet, and none has failed.
     coming: bool = False
+    #: Seconds that the server owes an answer.
+    unanswered: float = 0.0
 
 
 def shown_room(room: str) -> str:
@@ -52,18 +56,27 @@ def status_text(status: Status, columns: int) -> str:
     there = status.connected and status.members is not None
     members = [f"{status.members} here"] if there else []
     link = ["connected" if status.connected else "connecting" if status.coming else "not connected"]
-    timed = [_latency(status.latency)] if status.connected and status.latency is not None else link
+    silent = status.connected and status.unanswered >= SILENT
+    if silent:
+        link = [f"no answer for {status.unanswered:.0f} s"]
+    told = status.connected and not silent and status.latency is not None
+    timed = [_latency(status.latency)] if told and status.latency is not None else link
     queued = [f"{status.queued} queued"] if status.queued else []
     files = [_file(*one) for one in status.files[:2]]
     brief = [f"{_ARROWS[up]} {percent} %" for _, up, percent in status.files[:2]]
     unread = [_unread(*one) for one in status.unread]
     address = [clean_line(status.address, 100)]
-    vital = [] if status.connected else link
+    vital = link if silent or not status.connected else []
+    numbers = [" ".join(_number(number, for_me) for number, _, _, for_me in status.unread)]
+    numbers = [f"[{numbers[0]}]"] if len(status.unread) > 1 else []
     wordings = (
         [*first, *sealed, *members, *address, *timed, *queued, *files, *unread],
         [*first, *sealed, *members, *timed, *queued, *files, *unread],
         [*first, *alarm, *members, *vital, *queued, *brief, *unread],
-        *([*first, *alarm, *vital, *queued, *unread[:some]] for some in range(len(unread), -1, -1)),
+        [*first, *alarm, *vital, *queued, *unread],
+        [*first, *alarm, *members, *vital, *queued, *numbers],
+        [*first, *alarm, *vital, *queued, *numbers],
+        *([*first, *alarm, *vital, *queued, *unread[:some]] for some in range(len(unread) - 1, -1, -1)),
     )
     lines = (" " + " · ".join(parts) for parts in wordings)
     return next((line for line in lines if columns_of(line) < columns), _cut(" " + first[0], columns))
@@ -83,6 +96,10 @@ def _file(name: str, up: bool, percent: int) -> str:
 def _unread(number: int, room: str, count: int, mentioned: bool) -> str:
     shown = f"{count}" if count <= 999 else "999+"
     return f"[{number}:{shown_room(room)} {shown}{'!' if mentioned else ''}]"
+
+
+def _number(number: int, for_me: bool) -> str:
+    return f"{number}{'!' if for_me else ''}"
 
 
 def _cut(line: str, columns: int) -> str:

@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat.client import events as e
+from encchat.client.aliases import ALIASES
 from encchat.client.chat import Chat
 from encchat.client.colours import Line, Painter, depth_of
 from encchat.client.commands import COMMANDS
@@ -88,6 +89,8 @@ class Terminal(PersonConsole):
         self._pasting = Pasting()
         self._completion = Completion(self._known)
         self._interrupts = 0
+        #: Whether it was said where to scroll.
+        self._paged = False
         #: The room that is shown, and how it is protected.
         self._seal = "", ""
 
@@ -247,6 +250,7 @@ class Terminal(PersonConsole):
             coming=not (self._greeted or self._apart),
             address=self._address,
             latency=self.chat.session.latency,
+            unanswered=self.chat.session.unanswered(self.clock.seconds()),
             queued=self.chat.unacknowledged,
             unread=[
                 (numbers[room], self.title(room), number, self.tabs.mentioned(room))
@@ -275,6 +279,7 @@ class Terminal(PersonConsole):
         self._ping_timer = self.clock.callLater(PING_EVERY, self._ping)
         self.chat.session.ping()
         self.chat.flush()
+        self._draw_soon()  # the server may owe the last answer still
 
     def queued(self, items: Sequence[Item]) -> None:
         """Show them as queued now; they are shown again, as any other message, once they are sent."""
@@ -309,6 +314,13 @@ class Terminal(PersonConsole):
             return False
         self._session.default_buffer.text = text
         self._session.default_buffer.cursor_position = len(text)
+        return True
+
+    def clear(self) -> bool:
+        """As C-l."""
+        if self._session is not None:
+            self._session.app.renderer.clear()
+            self._draw_soon()
         return True
 
     # -------------------------------------------------------------------------------- for the keys
@@ -370,6 +382,14 @@ class Terminal(PersonConsole):
         else:
             self.go(room)
 
+    def paged(self) -> None:
+        """Somebody wants to see what was said before."""
+        if not self._paged:
+            self._paged = True
+            self.note(
+                "what was said is in your terminal's own scrollback (often Shift-PageUp); /history shows more"
+            )
+
     def interrupted(self) -> bool:
         """C-c on an empty line; whether to leave."""
         if self.question:
@@ -396,4 +416,5 @@ class Terminal(PersonConsole):
             paths=frozenset(name for name, command in COMMANDS.items() if command.takes_path),
             rooms=[self.title(room) for room in self.tabs.numbers],
             names=[clean_line(name) for name in names],
+            aliases=list(ALIASES),
         )

@@ -21,7 +21,7 @@ from encchat.client.commands import COMMANDS, Commands
 from encchat.client.console import CannotJoin, PersonConsole
 from encchat.client.linear import Linear
 from encchat.client.link import Patience
-from encchat.client.show import member_names, moment, profile_lines, room_lines, talk_lines
+from encchat.client.show import member_names, moment, profile_lines, room_lines, status_line, talk_lines
 from encchat.client.titles import meant, titled
 from encchat.core.plain import ACTS, happening_line
 from encchat.errors import EncchatError, UsageError
@@ -280,7 +280,9 @@ class TheCommands(ConsoleTestCase):
             "send a line that begins with a slash.",
         )
         self.assertIn("There is no command /xyzzy.", self.type("/xyzzy"))
-        self.assertIn("There is no command /.", self.type("/"))
+        self.assertIn("Did you mean /history?", self.type("/hist"))
+        self.assertIn("Did you mean /msg?", self.type("/querry bob"))
+        self.assertIn("follows right after the slash", self.type("/", "/ hello"))
         self.assertEqual(self.world.server.room(LOBBY).frames, [])
 
     def test_conversations_are_called_by_the_other_name(self) -> None:
@@ -301,7 +303,8 @@ class TheCommands(ConsoleTestCase):
         self.assertIn("+ops", self.type("/j ops"))
         for name in INSTEAD:
             self.assertNotIn(name, COMMANDS)
-            self.assertIn(INSTEAD[name].strip(), self.type(f"/{name}"))
+            self.assertEqual(f"!! There is no /{name} here: {INSTEAD[name]}", self.type(f"/{name}"))
+        self.assertEqual(self.world.server.room(LOBBY).frames, [])
 
     def test_rooms(self) -> None:
         self.start()
@@ -313,9 +316,45 @@ class TheCommands(ConsoleTestCase):
         self.assertIn("cannot be used", self.type("/join a/b"))
         self.assertEqual(self.type("/part ops"), "-- left +ops")
         self.assertIn("You are not in +ops.", self.type("/part ops"))
-        self.assertEqual(self.type("/rooms"), "-- +lobby: 1 here, 0 entries\n-- +ops: 1 here, 0 entries")
+        self.assertIn("Write /part [+ROOM]", self.type("/part see you"))
+        self.assertEqual(
+            self.type("/join ops,+dev"), "-- in +ops with alice, bob\n-- in +dev with alice, bob"
+        )
+        self.assertIn("Write /join +ROOM", self.type("/join ops,,dev"))
+        self.assertEqual(self.type("/part +ops see you", "/part +dev"), "-- left +ops\n-- left +dev")
+        self.assertIn("-- +lobby: 1 here, 0 entries\n-- +ops: 1 here, 0 entries", self.type("/rooms"))
         self.world.server.refuse[m.Join] = ("no-such-room", 0)
         self.assertEqual(self.type("/join x"), "-- cannot join +x: no")
+
+    def test_windows_as_elsewhere(self) -> None:
+        self.start()
+        self.type("/join ops")
+        self.assertEqual(self.type("/window goto 1"), "-- now in +lobby")
+        self.assertEqual(self.type("/win next"), "-- now in +ops")
+        self.assertEqual(self.type("/win prev"), "-- now in +lobby")
+        self.assertEqual(self.type("/buffer list"), self.type("/go"))
+        self.assertEqual(self.type("/window close"), "-- left +lobby")
+        self.type("/join +next", "/go ops")
+        self.assertEqual(self.type("/go next"), "-- now in +next")
+
+    def test_a_room_that_would_be_made_by_joining_it_elsewhere(self) -> None:
+        refused = e.NotJoined("#tea", "invite-only", "No.")
+        self.assertEqual(
+            status_line(refused),
+            "cannot join #tea: No. /create #tea makes one that is yours; /join +tea is an open room",
+        )
+        self.assertEqual(status_line(e.NotJoined("+x", "invite-only", "No.")), "cannot join +x: No.")
+
+    def test_saying_something_elsewhere(self) -> None:
+        self.start()
+        self.type("/join ops", "/go lobby")
+        self.assertEqual(self.type("/msg +ops hello ops"), "12:34 [+ops] alice: hello ops")
+        self.assertEqual(self.type("/query +ops"), "-- now in +ops")
+        self.assertIn("You are not in +dev right now", self.type("/msg +dev hello"))
+
+    def test_nothing_to_clear(self) -> None:
+        self.start()
+        self.assertIn("nothing to clear", self.type("/clear"))
 
     def test_people(self) -> None:
         self.start()
@@ -334,6 +373,8 @@ class TheCommands(ConsoleTestCase):
             self.type("/topic tea  time"), "12:34 -- alice set the topic of +lobby to: tea  time"
         )
         self.assertEqual(self.type("/topic"), "-- the topic of +lobby is: tea  time")
+        self.assertEqual(self.type("/topic -delete"), "12:34 -- alice cleared the topic")
+        self.assertEqual(self.type("/topic"), "-- there is no topic")
 
     def test_history(self) -> None:
         for number in range(30):
@@ -363,7 +404,14 @@ class TheCommands(ConsoleTestCase):
         self.world.server.say(LOBBY, "hi")
         self.world.settle()
         self.assertNotIn("12:34 bob: hi", self.screen.lines)
-        self.assertIn("bob is shown again", self.type("/ignore bob"))
+        self.assertIn("/unignore bob ends it", self.type("/ignore bob"))
+        self.assertIn("cannot be used", self.type("/unignore a b"))
+        self.assertIn("Write /unignore NAME", self.type("/unignore"))
+        self.assertEqual(self.type("/unignore bob"), "-- bob is shown again")
+        self.assertEqual(self.type("/unignore bob"), "-- bob was not ignored")
+        self.world.server.say(LOBBY, "hi")
+        self.world.settle()
+        self.assertIn("12:34 bob: hi", self.screen.lines)
         self.assertIn("cannot be used", self.type("/ignore a b"))
 
     def test_without_a_connection(self) -> None:

@@ -29,3 +29,22 @@ class Latency(SessionTestCase):
         ours = max(x.id for x in self.link.received if isinstance(x, m.Ping))
         self.assertEqual(self.tell(m.Pong(0), m.Pong(ours + 1)), [])
         self.assertEqual(self.tell(m.Pong(ours), m.Pong(ours)), [e.Answered(0.0)])
+
+    def test_an_answer_that_is_owed(self) -> None:
+        self.enter()
+        self.session.ping()
+        self.now += 5  # nothing went out yet
+        self.assertEqual(self.session.unanswered(self.now), 0)
+        self.push()
+        self.link.drain()
+        self.now += 15
+        self.session.ping()
+        self.push()
+        self.now += 15
+        self.assertEqual(self.session.unanswered(self.now), 30)
+        self.pull()
+        self.assertEqual(self.session.unanswered(self.now), 0)
+        self.session.ping()
+        self.push()
+        self.lose()
+        self.assertEqual(self.session.unanswered(self.now + 99), 0)

@@ -95,11 +95,24 @@ class StatusLine(SynchronousTestCase):
                 " +lobby · open · 3 here · 12 ms · 2 queued · [2:+ops 3!] · [3:+dev 999+]",
                 " +lobby · 3 here · 2 queued · [2:+ops 3!] · [3:+dev 999+]",
                 " +lobby · 2 queued · [2:+ops 3!] · [3:+dev 999+]",
-                " +lobby · 2 queued · [2:+ops 3!]",
+                " +lobby · 3 here · 2 queued · [2! 3]",
                 " +lobby · 2 queued",
                 " +lo",
             ],
         )
+
+    def test_ten_rooms_in_a_small_window(self) -> None:
+        unread = [(number, f"+room-{number}", number, number == 7) for number in range(2, 12)]
+        many = Status("+lobby", 3, True, "chat.example:9999", 0.0123, unread=unread)
+        self.assertEqual(status_text(many, 40), " +lobby · [2 3 4 5 6 7! 8 9 10 11]")
+        self.assertEqual(status_text(many, 30), " +lobby · [2:+room-2 2]")
+
+    def test_an_answer_that_is_owed(self) -> None:
+        late = Status("+lobby", 3, True, "h:1", 0.0123, unanswered=15.2)
+        self.assertEqual(status_text(late, 80), " +lobby · open · 3 here · h:1 · no answer for 15 s")
+        self.assertEqual(status_text(late, 40), " +lobby · 3 here · no answer for 15 s")
+        soon = Status("+lobby", 3, True, "h:1", 0.0123, unanswered=3)
+        self.assertEqual(status_text(soon, 80), " +lobby · open · 3 here · h:1 · 12 ms")
 
     def test_without_a_connection(self) -> None:
         away = Status("#plans", None, False, "h:1", 0.5, seal="sealed")
@@ -162,7 +175,11 @@ class Wrapping(SynchronousTestCase):
 
 
 KNOWN = Known(
-    ("help", "history", "file"), frozenset({"file"}), ("+lobby", "+ops"), ("zoe", "Alan", "alice", "al ")
+    ("help", "history", "file"),
+    frozenset({"file"}),
+    ("+lobby", "+ops"),
+    ("zoe", "Alan", "alice", "al "),
+    ("names", "hilight"),
 )
 
 
@@ -171,6 +188,8 @@ class Tab(SynchronousTestCase):
         for before, found in (
             ("/h", ["/help ", "/history "]),
             ("/x", []),
+            ("/na", ["/names "]),
+            ("/hil", ["/hilight "]),
             ("al", ["Alan: ", "alice: ", "al : "]),
             ("so al", ["Alan ", "alice ", "al  "]),
             ("so @al", ["Alan ", "alice ", "al  "]),

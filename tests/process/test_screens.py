@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -66,6 +67,40 @@ class Rooms(ScreenCase):
             self.assertTrue(self.bottom(screen).startswith(" +lobby · "), screen.report())
             self.assertLess(len(self.bottom(screen)), columns)
             screen.press("\x04")
+            await self.finish(screen)
+            bob.close_stdin()
+            await bob.end()
+
+    async def test_fingers_that_know_another_client(self) -> None:
+        service = await self.serve("--rate", "0")
+        for columns, rows in SIZES:
+            screen, bob = await self.rooms(service, columns=columns, rows=rows)
+            screen.enter("/names")
+            await screen.told("in +lobby:")
+            screen.press("/lis\t")
+            await screen.shows("+lobby> /list")
+            screen.press("\x15\x1b[5~")  # C-u, PageUp
+            await screen.told("/history")
+            screen.enter("/away")
+            await screen.told("There is no /away here:")
+            screen.enter("/clear")
+            await screen.until(lambda: screen.lines[0] == "+lobby>", "an empty screen")  # noqa: B023  # of this round
+            screen.press("\x1b0")
+            await screen.told("-- there is no room 10")
+            screen.enter("/win 2")
+            await screen.shows("+ops>")
+            screen.enter("/join a,b,c,d,e")
+            await screen.told("-- in +e with alice")
+            screen.press("\x1b1")
+            await screen.shows("+lobby>")
+            for room in "abcde":
+                bob.say(json.dumps({"command": f"/join +{room}"}))
+                await bob.line(f'"joined","room":"+{room}"')
+                bob.say(json.dumps({"room": f"+{room}", "text": "alice!" if room == "d" else "hello"}))
+            await screen.told("[+e] bob: hello")
+            numbers = " · [3 4 5 6! 7]" if columns == 40 else " · [3:+a 1] · [4:+b 1] · [5:+c 1] · [6:+d 1!]"
+            await screen.shows(numbers)
+            screen.enter("/quit")
             await self.finish(screen)
             bob.close_stdin()
             await bob.end()
