@@ -62,6 +62,13 @@ class NotAuthenticated(RefusedError):
     code = "not-a-member"
 
 
+#: Former names of somebody that are remembered at most.
+MAX_FORMER = 8
+#: How far a name has passed from whoever had merely claimed it to the holder of a certificate: it never did,
+#: it is being taken, it was taken.
+NEVER, TAKING, TAKEN = range(3)
+
+
 class Claim(Struct, frozen=True, array_like=True):
     """To whom a name belongs: kept in the directory under the name's key."""
 
@@ -75,6 +82,8 @@ class Claim(Struct, frozen=True, array_like=True):
     moved: str = ""
     #: What its holder was called before, the last ones: what was sent under these names may come again.
     former: tuple[str, ...] = ()
+    #: One of the three above.
+    passed: int = NEVER
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from encchat.core.interfaces import Draft, IRoomLog, ITurn, Outcome, Stored, Unavailable
+from encchat.core.interfaces import Draft, IRoomLog, ITurn, Outcome, Promise, Stored, Unavailable
 from encchat.errors import StorageError
 
 #: What an append is answered with: the outcome, or why nothing is known of it.
@@ -47,6 +47,9 @@ class AppendQueue:
         self._waiting: deque[tuple[Draft, Callable[[Answer], None]]] = deque()
         self._bytes = 0
         self._running = False
+        #: How many were put and how many answered; and who waits until so many are.
+        self._put = self._answered = 0
+        self._settling: deque[tuple[int, Promise[None]]] = deque()
         #: Called, once each, when the queue has room again.
         self._relief: list[Callable[[], None]] = []
 
@@ -63,10 +66,18 @@ class AppendQueue:
     def put(self, draft: Draft, answer: Callable[[Answer], None]) -> None:
         """Append ``draft``; ``answer`` gets the outcome. Never refuses: heed ``full`` before reading on."""
         self._waiting.append((draft, answer))
+        self._put += 1
         self._bytes += len(draft.body)
         if not self._running:
             self._running = True
             self._turn.soon(self._start)
+
+    async def settled(self) -> None:
+        """Returns once everything that was put before was answered."""
+        if self._running:
+            done = self._turn.promise()
+            self._settling.append((self._put, done))
+            await done
 
     def when_relieved(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once the queue has room again."""
@@ -121,6 +132,7 @@ class AppendQueue:
         except Exception:  # a fault of the log's own: reported by whoever runs us, answered here
             for _, answer in batch:
                 answer(Unavailable(reason="the log failed"))
+            self._settle(len(batch))
             raise
         stored = []
         for (draft, answer), outcome in zip(batch, outcomes, strict=True):
@@ -128,3 +140,9 @@ class AppendQueue:
             if isinstance(outcome, Stored) and not outcome.duplicate:
                 stored.append((draft, outcome))
         self._committed(stored)
+        self._settle(len(batch))
+
+    def _settle(self, answered: int) -> None:
+        self._answered += answered
+        while self._settling and self._settling[0][0] <= self._answered:
+            self._settling.popleft()[1].resolve(None)

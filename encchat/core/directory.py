@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from encchat.core.admission import Claim
+from encchat.core.admission import TAKING, Claim
 from encchat.core.blobs import BlobRecord
 from encchat.core.books import DeviceBook, DeviceRecord
 from encchat.core.interfaces import Conflict, IDirectory, Unavailable
@@ -28,6 +28,7 @@ _NAME = "name"
 _ROOM = "room"
 _MARK = "mark"
 _LINK = "link"
+_PASSED = "passed"
 _BOOK, _DEVICE = "devices", "device"
 _SERVER, _BANS = "server", "bans"
 _BLOB = "blob"
@@ -38,6 +39,7 @@ _decode_claim = msgspec.msgpack.Decoder(Claim).decode
 
 
 _decode_mark = msgspec.msgpack.Decoder(int).decode
+_decode_passed = msgspec.msgpack.Decoder(dict[str, int]).decode
 _decode_link = msgspec.msgpack.Decoder(LinkRecord).decode
 _decode_book = msgspec.msgpack.Decoder(DeviceBook).decode
 _decode_device = msgspec.msgpack.Decoder(DeviceRecord).decode
@@ -79,9 +81,9 @@ class Directory:
                 return claim
             if not claim.vouched or (held.vouched and held.fingerprint == claim.fingerprint):
                 return held
-            return msgspec.structs.replace(
-                claim, shown=held.shown, since=held.since if held.vouched else claim.since
-            )
+            if held.vouched:
+                return msgspec.structs.replace(claim, shown=held.shown, since=held.since, passed=held.passed)
+            return msgspec.structs.replace(claim, shown=held.shown, passed=TAKING)
 
         return await self.change_claim(key, settled)
 
@@ -109,6 +111,19 @@ class Directory:
                     continue
             return link.by if right else None
         return None
+
+    async def passed(self, key: str) -> dict[str, int]:
+        """Up to which entry of each room what was said under this name is not of who has it now."""
+        item = await self._items.get(_PASSED, key)
+        return {} if item is None else _readable(_decode_passed, item.value)
+
+    async def put_passed(self, key: str, passed: dict[str, int]) -> None:
+        """Record that, once."""
+
+        def first(held: dict[str, int] | None) -> dict[str, int]:
+            return passed if held is None else held
+
+        await self._change(_PASSED, key, _decode_passed, first)
 
     async def book(self, name: str) -> DeviceBook:
         """Which devices the name has published."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from encchat.core import devicekeys
-from encchat.core.admission import Claim, NameTaken, guest_name, judge, judge_guest
+from encchat.core.admission import TAKING, Claim, NameTaken, guest_name, judge, judge_guest
 from encchat.core.identity import PeerIdentity
 from encchat.core.links import digest
 from encchat.core.names import Name, parse_name
 from encchat.core.refusals import BadLink, BannedHere, ServerFull, TooManyDevices
 from encchat.core.rules import Person, Restraint, Restraints
-from encchat.core.takeover import disown
+from encchat.core.takeover import disown, keep_apart
 
 if TYPE_CHECKING:
     from encchat.core.hub import Hub
@@ -97,11 +97,13 @@ class Door:
         if taken is not None:  # before it is theirs, so that no crash leaves them what was another's
             await disown(self._hub, key)
         settled = await self._hub.directory.settle(key, wanted)
-        if taken is not None:
+        if settled.passed == TAKING:  # also where a server was killed on the way
             self._cut_unvouched(key)
             await disown(self._hub, key)  # what was given while that went on
             await devicekeys.prune(self._hub, key)
-            self._hub.note("takeover", name.shown, identity.fingerprint, device=taken.fingerprint)
+            await keep_apart(self._hub, key)
+            if taken is not None:
+                self._hub.note("takeover", name.shown, identity.fingerprint, device=taken.fingerprint)
         name = judge(identity, requested, settled, self._hub.settings.policy)
         self._refuse_when_full()
         return name, settled

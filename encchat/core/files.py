@@ -13,7 +13,7 @@ from encchat import messages as m
 from encchat.contents import File, NoContent, parse
 from encchat.core.blobs import NoFiles
 from encchat.core.keeper import Keeper
-from encchat.core.names import parse_room
+from encchat.core.names import parse_name, parse_room
 from encchat.core.refusals import NotInRoom
 from encchat.core.rooms import Room
 from encchat.errors import RefusedError
@@ -80,7 +80,7 @@ async def withdraw(session: Session, entry: m.Entry, *, own: bool) -> None:
         except NoContent:
             return
         if isinstance(content, File):
-            name = session.name.key if own else None
+            name = parse_name(entry.sender).key if own else None
             await session.hub.keeper.withdraw(entry.room, bytes.fromhex(content.hash), name)
 
 

@@ -1,8 +1,9 @@
 """What is checked of an entry whose body is one of ``encchat.contents`` before it is let into an open room.
 
 A reply or a reaction needs an entry to be about. An edit needs a message of the same sender, a deletion
-one of the same sender or a moderator; a file needs its bytes to be here, for this room. Names are compared,
-not keys: a name's devices correct each other's messages.
+one of the same sender or a moderator; a file needs its bytes to be here, for this room. A sender is a person,
+not a key: a name's devices correct each other's messages, and whoever takes a name over by a certificate
+corrects nothing that was said under it before.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from typing import TYPE_CHECKING
 
 from encchat import messages as m
 from encchat.contents import CONTENTS, Content, Delete, Edit, File, NoContent, Reaction, Reply, parse
-from encchat.core import files
+from encchat.core import files, takeover
 from encchat.core.interfaces import Trimmed, UnknownPosition
-from encchat.core.names import parse_name
 from encchat.core.refusals import BadContent, NoSuchEntry, NotForThat, NotInRoom, NotYours
 from encchat.core.rooms import Room
 from encchat.core.rules import Rank
-from encchat.errors import RefusedError
 from encchat.wire import decode_entry
 
 if TYPE_CHECKING:
@@ -56,13 +55,13 @@ async def check(session: Session, room: Room, content: Content) -> None:
             entry = await _entry(session, room, content.target)
             if entry.kind not in EDITABLE:
                 raise NotForThat(seq=entry.seq, room=room.name, done="corrected")
-            if not _is_own(session, entry):
+            if not await _is_own(session, entry):
                 raise NotYours(seq=entry.seq, room=room.name, do="correct")
         case Delete():
             entry = await _entry(session, room, content.target)
             if entry.kind not in DELETABLE:
                 raise NotForThat(seq=entry.seq, room=room.name, done="taken back")
-            own = _is_own(session, entry)
+            own = await _is_own(session, entry)
             if not own and room.rank(session.person) < Rank.MODERATOR:
                 raise NotYours(seq=entry.seq, room=room.name, do="take back")
             if entry.kind == "file":
@@ -90,8 +89,6 @@ async def _entry(session: Session, room: Room, seq: int) -> m.Entry:
     return decode_entry(found.frames[0])
 
 
-def _is_own(session: Session, entry: m.Entry) -> bool:
-    try:
-        return parse_name(entry.sender).key == session.name.key
-    except RefusedError:  # a name of another version's rules
-        return False
+async def _is_own(session: Session, entry: m.Entry) -> bool:
+    vouched = session.identity.vouched_name is not None
+    return await takeover.is_of(session.hub, entry, session.name.key, vouched=vouched)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from encchat import messages as m
 from encchat.core import devicekeys
-from encchat.core.admission import Claim
+from encchat.core.admission import MAX_FORMER, Claim
 from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
 from encchat.core.names import is_guest, parse_name
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Who acts through the control socket: no name that anybody can have.
 OPERATOR = "the operator"
-#: Former names of somebody that are remembered at most.
-MAX_FORMER = 8
 #: Rooms that are told at most.
 MAX_ROOMS = 10_000
 #: Rooms that are read at a time when all are gone through.

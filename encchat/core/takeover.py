@@ -2,7 +2,8 @@
 keys are lost, and a certificate's holder gets a name that somebody had merely claimed.
 
 They differ in who the new key is. The operator has seen that it is the same person, who keeps the roles. Of
-a certificate nobody said so: it proves a name, and not that its holder is whom people gave a role to.
+a certificate nobody said so: it proves a name, and not that its holder is whom people gave a role to, nor who
+wrote what stands under that name.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from encchat.core import devicekeys
-from encchat.core.admission import Claim
+from encchat.core.admission import MAX_FORMER, TAKEN, Claim
 from encchat.core.identity import is_fingerprint
-from encchat.core.names import parse_name
+from encchat.core.names import BadName, is_open, parse_name
 from encchat.core.refusals import Certified, NoSuchName
 from encchat.errors import RefusedError
+from encchat.messages import Entry
 
 if TYPE_CHECKING:
     from encchat.core.hub import Hub
@@ -66,3 +68,41 @@ async def disown(hub: Hub, name: str) -> None:
             if record.pending or record.without(name) != record:
                 await hub.change_room(room, lambda found: found.without(name))
             after = room
+
+
+async def keep_apart(hub: Hub, name: str) -> None:
+    """What was said under the name with this key until now is not of who has it from now on: remember up to
+    which entry of each room that goes. Nobody is in under the name."""
+    await hub.appends.settled()  # what its former holder sent
+    heads: dict[str, int] = {}
+    after = ""
+    while rooms := await hub.log.rooms(after, ROOMS_AT_A_TIME):
+        heads |= {room: (await hub.log.head(room)).seq for room in rooms if is_open(room)}
+        after = rooms[-1]
+    await hub.directory.put_passed(name, heads)
+    await hub.directory.change_claim(name, _taken)
+
+
+def _taken(claim: Claim | None) -> Claim:
+    if claim is None:
+        raise NoSuchName(name="")  # no claim is ever deleted
+    return replace(claim, passed=TAKEN)
+
+
+async def is_of(hub: Hub, entry: Entry, name: str, *, vouched: bool) -> bool:
+    """Whether an entry was said by who has the name with this key now, by certificate or not: under it, since
+    it is theirs, or under a name that they had before it."""
+    try:
+        sender = parse_name(entry.sender).key
+        if sender == name:
+            return not vouched or entry.seq > (await hub.directory.passed(name)).get(entry.room, 0)
+        for _ in range(MAX_FORMER):
+            claim = await hub.directory.claim(sender)
+            if claim is None or not claim.moved:  # somebody else's, perhaps by a certificate
+                return False
+            sender = parse_name(claim.moved).key
+            if sender == name:
+                return True
+    except BadName:  # by another version's rules
+        pass
+    return False

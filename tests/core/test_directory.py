@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.core.admission import Claim
+from encchat.core.admission import TAKING, Claim
 from encchat.core.directory import Directory, RoomRecord
 from encchat.core.interfaces import Conflict, Unavailable
 from encchat.logs.memory import MemoryLog
@@ -60,10 +60,10 @@ class Claims(SynchronousTestCase):
     def test_a_vouched_claim_goes_first_and_follows_the_renewed_key(self) -> None:
         run(self.directory.settle("alice", Claim("Alice", "rsa", 1)))
         settled = run(self.directory.settle("alice", Claim("alice", "cert", 5, True)))
-        self.assertEqual(settled, Claim("Alice", "cert", 5, True))
+        self.assertEqual(settled, Claim("Alice", "cert", 5, True, passed=TAKING))
         self.assertEqual(run(self.directory.settle("alice", Claim("alice", "rsa", 6))), settled)
         renewed = run(self.directory.settle("alice", Claim("alice", "cert2", 9, True)))
-        self.assertEqual(renewed, Claim("Alice", "cert2", 5, True))
+        self.assertEqual(renewed, Claim("Alice", "cert2", 5, True, passed=TAKING))
         self.assertEqual(run(self.directory.settle("alice", Claim("alice", "cert2", 9, True))), renewed)
 
     def test_a_damaged_record_is_unavailable(self) -> None:

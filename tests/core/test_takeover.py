@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from encchat import messages as m
+from encchat.contents import Delete, Edit, body_of
+from encchat.core import operator
+from encchat.core.names import LOBBY
 from encchat.core.operator import OPERATOR
 from encchat.core.refusals import Certified, NoSuchName
 from encchat.core.rules import Rank
 from encchat.core.takeover import NoFingerprint, rekey
+from encchat.wire import decode_entry
 from tests.core.test_directory import run
-from tests.core.test_moderation import TEA, invite, role
+from tests.core.test_moderation import ROOT, TEA, invite, number, role, world_of
 from tests.core.test_operator import Notebook, OperatorTestCase, fingerprint
-from tests.core.world import Peer
+from tests.core.world import Peer, msgid
 
 NEW = "bob's new key"
 
@@ -100,3 +106,133 @@ class Certificates(OperatorTestCase):
     def test_private_rooms_stay_closed(self) -> None:
         self.bob.ask(m.Access(1, "+bobs", bytes(16), "private"))
         self.assertEqual(self.certified().ask(m.Join(1, "+bobs"))[0].code, "invite-only")
+
+
+class Words(OperatorTestCase):
+    """Whose an entry is, when its sender's name has passed to another key."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.said = [self.sent(self.bob, send("text", b"mine")).seq]
+        self.bob.ask(m.Join(1, TEA))
+        self.said += [self.sent(self.bob, send("text", b"mine too", TEA)).seq]
+
+    def sent(self, peer: Peer, message: m.Send) -> m.Sent:
+        (sent,) = [one for one in peer.ask(message) if isinstance(one, m.Sent)]
+        return sent
+
+    def changes(self, seq: int, room: str = LOBBY) -> list[m.Send]:
+        return [
+            send("edit", body_of(Edit(seq, "other words")), room),
+            send("delete", body_of(Delete(seq)), room),
+        ]
+
+    def assert_not_own(self, peer: Peer, seq: int, room: str = LOBBY) -> None:
+        for change in self.changes(seq, room):
+            (error,) = peer.ask(change)
+            self.assertEqual((type(error), error.code), (m.Error, "not-allowed"))
+
+    def assert_own(self, peer: Peer, seq: int, room: str = LOBBY) -> None:
+        for change in self.changes(seq, room):
+            self.sent(peer, change)
+
+    def certified(self, key: str = "a certificate's") -> Peer:
+        peer = self.world.peer(key, "bob")
+        self.assertIs(type(peer.ask(m.Hello((1,), "bob"))[0]), m.Welcome)
+        peer.ask(m.Join(1, LOBBY), m.Join(2, TEA))
+        return peer
+
+    def test_a_certificate_does_not_give_what_was_said_before(self) -> None:
+        peer = self.certified()
+        self.assert_not_own(peer, self.said[0])
+        self.assert_not_own(peer, self.said[1], TEA)
+        own = self.sent(peer, send("text", b"my own", TEA)).seq
+        again = self.certified("a renewed certificate's")
+        self.assert_own(again, own, TEA)
+        self.assert_not_own(again, self.said[1], TEA)
+
+    def test_a_moderator_takes_it_back_all_the_same(self) -> None:
+        self.certified()
+        olga = self.world.member("olga", LOBBY, ROOT)
+        self.sent(olga, self.changes(self.said[0])[1])
+
+    def test_who_had_a_certificate_from_the_start(self) -> None:
+        carol = self.world.peer("a key", "carol")
+        carol.ask(m.Hello((1,), "carol"), m.Join(1, LOBBY))
+        seq = self.sent(carol, send("text", b"mine")).seq
+        renewed = self.world.peer("another key", "carol")
+        renewed.ask(m.Hello((1,), "carol"), m.Join(1, LOBBY))
+        self.assert_own(renewed, seq)
+
+    def test_what_was_on_its_way_while_the_name_was_taken(self) -> None:
+        """Until the certificate's holder is in, all is of who was in before."""
+        for step in range(60):
+            self.setUp()
+            peer = self.world.peer("a certificate's", "bob")
+            late = send("text", b"late", TEA)
+            self.world.at_step(step, partial(peer.send, m.Hello((1,), "bob")), partial(self.bob.send, late))
+            peer.ask(m.Join(1, TEA))
+            for frame in self.world.log_frames(TEA):
+                self.assert_not_own(peer, decode_entry(frame).seq, TEA)
+            own = self.sent(peer, send("text", b"my own", TEA)).seq
+            self.assert_own(peer, own, TEA)
+
+    def test_cut_off_while_the_name_was_taken(self) -> None:
+        """A server that was killed half-way goes on when the certificate's holder comes again."""
+        for step in range(60):
+            self.setUp()
+            peer = self.world.peer("a certificate's", "bob")
+            self.log.gates = []
+            peer.send(m.Hello((1,), "bob"))
+            for _ in range(step):
+                self.world.turn.end()
+                if self.log.gates:
+                    self.world.turn.open(self.log.gates.pop(0))
+            self.bob.send(send("text", b"late", TEA))
+            self.world.turn.end()
+            self.log.gates = None
+            late = self.world.log_frames(TEA)
+            self.world = world_of(self.log)
+            peer = self.certified()
+            for frame in late:
+                self.assert_not_own(peer, decode_entry(frame).seq, TEA)
+            self.assert_own(peer, self.sent(peer, send("text", b"my own", TEA)).seq, TEA)
+
+    def test_two_connections_take_the_name_at_once(self) -> None:
+        for step in range(60):
+            self.setUp()
+            one, other = (self.world.peer("a certificate's", "bob") for _ in range(2))
+            hello = m.Hello((1,), "bob")
+            self.world.at_step(
+                step,
+                partial(one.send, hello, m.Join(1, TEA), send("text", b"my own", TEA)),
+                partial(other.send, hello, m.Join(1, TEA)),
+            )
+            (sent,) = [found for found in one.news() if isinstance(found, m.Sent)]
+            other.news()
+            self.assert_own(other, sent.seq, TEA)
+            self.assert_not_own(other, self.said[1], TEA)
+
+    def test_linked_devices_and_new_keys_are_the_same_person(self) -> None:
+        code = self.bob.ask(m.Link(1))[0].code
+        phone = self.world.peer("bob's phone")
+        phone.ask(m.Hello((1,), "bob", "", "", code), m.Join(1, LOBBY))
+        self.assert_own(phone, self.said[0])
+        self.work(rekey(self.world.hub, "bob", fingerprint(NEW), OPERATOR))
+        self.assert_own(self.world.member("bob", LOBBY, NEW), self.said[0])
+
+    def test_another_name_of_the_same_person(self) -> None:
+        for old, new in (("bob", "robert"), ("robert", "rob")):
+            self.work(operator.rename(self.world.hub, old, new, operator.Actor()))
+        rob = self.world.member("rob", LOBBY, "bob's key")
+        self.assert_own(rob, self.said[0])
+        certified = self.certified()
+        own = self.sent(certified, send("text", b"mine now")).seq
+        rob.news()
+        self.assert_not_own(rob, own)
+        self.assert_not_own(certified, self.said[0])
+
+
+def send(kind: str, body: bytes, room: str = LOBBY) -> m.Send:
+    n = number()
+    return m.Send(n, room, msgid(n), kind, body)
