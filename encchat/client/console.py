@@ -29,7 +29,7 @@ from encchat.client.pages import found_lines, history_lines, note, sealed_lines,
 from encchat.client.sealnews import news_lines
 from encchat.client.show import answer_lines, count, day_words, moment, now, status_line
 from encchat.client.shown import Shown
-from encchat.client.titles import titled
+from encchat.client.titles import retold, titled
 from encchat.core.names import is_conversation, is_open
 from encchat.errors import EncchatError, RefusedError
 from encchat.messages import Entry, Position
@@ -236,7 +236,7 @@ class PersonConsole(Shown):
 
     def warn(self, text: str) -> None:
         """Tell what went wrong."""
-        self.show([warning(clean_line(text, 2000))])
+        self.show([warning(clean_line(retold(text, self.chat.name), 2000))])
 
     def quit(self, reason: str) -> None:
         """The user wants to leave."""

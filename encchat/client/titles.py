@@ -5,6 +5,7 @@ Everything that is shown goes through here, everything that is typed comes back 
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from msgspec import Struct
@@ -16,6 +17,9 @@ from encchat.text import clean_line
 
 #: Characters of a room that are shown; any name is shorter.
 MAX_TITLE = 80
+
+#: A conversation as the wire names it, in the midst of a sentence.
+_CONVERSATION = re.compile(r"@[\w.-]+&[\w.-]*\w")
 
 Shown = TypeVar("Shown", bound=Struct)
 
@@ -30,9 +34,18 @@ def title(room: str, me: str) -> str:
     return clean_line(room, MAX_TITLE)
 
 
+def retold(text: str, me: str) -> str:
+    """A sentence with the conversations that it names as people call them."""
+    return _CONVERSATION.sub(lambda found: title(found[0], me), text) if "&" in text else text
+
+
 def titled(event: Shown, me: str) -> Shown:
     """An event or an entry with its rooms as people call them: to be shown, and for nothing else."""
     changes: dict[str, object] = {}
+    if "&" in (text := getattr(event, "text", "")):
+        changes["text"] = retold(text, me)
+    if (item := getattr(event, "item", None)) is not None:
+        changes["item"] = titled(item, me)
     if is_conversation(room := getattr(event, "room", "")):
         changes["room"] = title(room, me)
     if rooms := getattr(event, "rooms", ()):  # names, or what is told of each

@@ -21,6 +21,7 @@ from encchat.client.commands import COMMANDS, Commands
 from encchat.client.console import CannotJoin, PersonConsole
 from encchat.client.linear import Linear
 from encchat.client.link import Patience
+from encchat.client.outbox import Item
 from encchat.client.show import member_names, moment, profile_lines, room_lines, status_line, talk_lines
 from encchat.client.titles import meant, titled
 from encchat.core.plain import ACTS, happening_line
@@ -294,6 +295,13 @@ class TheCommands(ConsoleTestCase):
         profile = m.Profile(1, "bob", "SHA256:x", 0, False, True, rooms=("+ops", "@alice&bob"))
         shown = titled(e.ProfileFound(1, profile), "alice")
         self.assertEqual(shown.profile.rooms, ("+ops", "@bob"))
+
+        item = Item(bytes(16), "@alice&bob", "text", b"x")
+        not_sent = e.NotSent(item, "cannot-change", "@alice&bob was not changed: @zoe&bob. See @alice&bob.")
+        self.assertEqual(
+            status_line(titled(not_sent, "alice")),
+            "not sent to @bob: @bob was not changed: @zoe&bob. See @bob.",
+        )
 
     def test_the_names_that_they_have_elsewhere(self) -> None:
         self.start()
