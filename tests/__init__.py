@@ -1,8 +1,8 @@
 """The tests, laid out as encchat/ is; ``make test`` runs them with trial.
 
-Hypothesis has no deadline here, as a busy machine is no failure, and draws the same examples on every run,
-so that a test which fails blames the last change. ENCCHAT_SOAK=1 (``make soak``) draws others, and makes the
-long tests long.
+A busy machine is no failure: whatever has a deadline here has one that only what hangs will reach. Hypothesis
+has none, and draws the same examples on every run, so that a test which fails blames the last change.
+ENCCHAT_SOAK=1 (``make soak``) draws others, and makes the long tests long.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from twisted.trial import util
 
 SOAK = os.environ.get("ENCCHAT_SOAK") == "1"
+
+#: Seconds that a test may take, unless it says so itself.
+util.DEFAULT_TIMEOUT_DURATION = 900.0
 
 settings.register_profile(
     "encchat",
@@ -22,3 +27,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("encchat")
+if not SOAK:
+    # Numbers and texts that stand in our modules are drawn, too; but which ones depends on what is imported
+    # by then, so on which tests ran before, and reading all of them takes half a second of each process.
+    providers._get_local_constants = providers.Constants

@@ -306,8 +306,6 @@ class Page(ProcessCase):
         await self._stop()
         self.assertEqual(self._exposed(), [])
 
-    test_page.timeout = 400  # type: ignore[attr-defined]  # trial reads it
-
     def _exposed(self) -> list[Path]:
         """Keys that the page leaves readable by others."""
         keys = [*self.home.rglob("*.key"), *self.home.rglob("encchat/public/privkey.pem")]

@@ -22,7 +22,7 @@ from encchat.pki import authority
 from encchat.pki.health import Severity
 from encchat.pki.hosts import parse_host
 from tests.pki.support import NOW, commit, issue_server, issue_user, new_store
-from tests.process.harness import ADMIN, Child, ProcessCase
+from tests.process.harness import ADMIN, Child, ProcessCase, reserve
 
 DAY = timedelta(days=1)
 
@@ -313,8 +313,7 @@ class ConnectTests(ProcessCase):
 
     async def test_nobody(self) -> None:
         """Nobody there, and nothing to ask with."""
-        with socket.create_server(("127.0.0.1", 0)) as other:
-            port = other.getsockname()[1]
+        port = reserve(self)
         code, said = await self.ask(f"127.0.0.1:{port}")
         self.assertEqual((code, said["connection"]["error"]["code"]), (1, "unreachable"))
         code, said = await self.ask(f"127.0.0.1:{port}", cipher=f"tls:certs={self.home / 'none'}")

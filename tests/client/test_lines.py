@@ -83,8 +83,6 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 class Threads(TestCase):
-    timeout = 20
-
     def pipe(self) -> tuple[int, int]:
         out, into = os.pipe()
         self.handles = {out, into}

@@ -58,8 +58,6 @@ class RealWorld:
 class Durable(TestCase):
     """One file, one server after the other."""
 
-    timeout = 60
-
     def setUp(self) -> None:
         self.path = Path(self.mktemp()) / "data" / "log.sqlite"
         self.log: SqliteLog | None = None

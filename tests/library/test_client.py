@@ -28,6 +28,7 @@ from encchat.library.pending import Pending
 from encchat.library.room import NotIn, ReadTwice, TooLong
 from encchat.wire import encode
 from tests.client.world import World
+from tests.process.harness import reserve
 
 LOBBY = "+lobby"
 T = TypeVar("T")
@@ -402,21 +403,11 @@ class Reactors(TestCase):
         self.assertIs(find_reactor(), reactor)
 
     async def test_nobody_there(self) -> None:
-        """A real attempt, against a port that was just closed."""
-        from twisted.internet import reactor
-
-        port = reactor.listenTCP(0, _Nobody(), interface="127.0.0.1")  # type: ignore[attr-defined]
-        number = port.getHost().port
-        await port.stopListening()
-        client = connect(f"127.0.0.1:{number}", name="alice", state=self.mktemp(), cipher="tls:trust=pin")
+        """A real attempt."""
+        client = connect(
+            f"127.0.0.1:{reserve(self)}", name="alice", state=self.mktemp(), cipher="tls:trust=pin"
+        )
         with self.assertRaises(LinkError):
             async with client:
                 self.fail("let in by nobody")
         await client.close()
-
-
-class _Nobody:
-    """A factory that is never asked."""
-
-    def doStart(self) -> None: ...
-    def doStop(self) -> None: ...

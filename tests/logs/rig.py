@@ -18,7 +18,7 @@ from encchat.logs.schema import connect
 from encchat.logs.sqlite import SqliteLog, open_sqlite_log
 
 #: Seconds after which a thread that was waited for counts as stuck.
-PATIENCE = 60
+PATIENCE = 180
 #: Seconds that no test takes.
 NEVER = 1_000_000.0
 

@@ -9,6 +9,10 @@ for each of them are the script's, and so are its faults: two blocks in one ``re
 thread with a traceback on stderr. Unlike the script it ends when the connection does, and after the end of
 stdin it only receives.
 
+``--apart`` takes blocks that reach one ``recv`` for several, and so a block behind a key: when the machine
+holds this process up, the kernel joins what was sent a tenth of a second apart, and a test cannot tell that
+from blocks that were sent together. (That they are not is seen in memory: tests/ciphers/rsa/test_pacing.py.)
+
 ``--pause SECONDS`` waits between two lines that are sent. ``--linger SECONDS`` leaves so long after the
 last one, ``--until TEXT`` once a message that contains TEXT has arrived. ``--bits N`` makes another key
 than the script's 1024 bits.
@@ -23,28 +27,63 @@ import socket
 import sys
 import threading
 import time
+from typing import Any
 
 import rsa
 
+#: Where a key ends, as both sides write it.
+KEY_ENDS = b"-----END RSA PUBLIC KEY-----\n"
 
-def meet(answer: str, port: int, public: rsa.PublicKey) -> tuple[socket.socket, rsa.PublicKey]:
+
+class Apart:
+    """A socket whose ``recv`` gives one thing: a key, or a block of ``size`` bytes, or what is left."""
+
+    def __init__(self, sock: socket.socket, size: int) -> None:
+        self._socket = sock
+        self._size = size
+        self._held = b""
+        self.send, self.shutdown = sock.send, sock.shutdown
+
+    def recv(self, most: int) -> bytes:
+        """As a socket's."""
+        while not (end := self._end()):
+            data = self._socket.recv(most)
+            if not data:
+                end = len(self._held)
+                break
+            self._held += data
+        one, self._held = self._held[:end], self._held[end:]
+        return one
+
+    def _end(self) -> int:
+        """Where the first thing ends; 0 if it is not whole."""
+        if self._held.startswith(b"-----BEGIN"):
+            at = self._held.find(KEY_ENDS)
+            return at + len(KEY_ENDS) if at >= 0 else 0
+        return self._size if len(self._held) >= self._size else 0
+
+
+def meet(answer: str, port: int, public: rsa.PublicKey, apart: bool) -> tuple[Any, rsa.PublicKey]:
     """Connect or be connected to, and swap keys in the script's order."""
+    size = public.n.bit_length() // 8
     if answer == "1":
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         server.bind(("127.0.0.1", port))
         server.listen()
         say(json.dumps({"port": server.getsockname()[1]}))
-        client, _ = server.accept()
+        client: Any = server.accept()[0]
+        client = Apart(client, size) if apart else client
         client.send(public.save_pkcs1("PEM"))
         return client, rsa.PublicKey.load_pkcs1(client.recv(1024))
     client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     client.connect(("127.0.0.1", port))
+    client = Apart(client, size) if apart else client
     partner = rsa.PublicKey.load_pkcs1(client.recv(1024))
     client.send(public.save_pkcs1("PEM"))
     return client, partner
 
 
-def send_lines(client: socket.socket, partner: rsa.PublicKey, pause: float, linger: float | None) -> None:
+def send_lines(client: Any, partner: rsa.PublicKey, pause: float, linger: float | None) -> None:
     """The script's ``sending_message``."""
     for line in sys.stdin:
         message = line.removesuffix("\n")
@@ -56,7 +95,7 @@ def send_lines(client: socket.socket, partner: rsa.PublicKey, pause: float, ling
         client.shutdown(socket.SHUT_RDWR)
 
 
-def receive(client: socket.socket, private: rsa.PrivateKey, until: str | None) -> None:
+def receive(client: Any, private: rsa.PrivateKey, until: str | None) -> None:
     """The script's ``receiving_message``, until the connection ends."""
     while block := client.recv(1024):
         message = rsa.decrypt(block, private).decode()
@@ -79,9 +118,10 @@ def main() -> None:
     parser.add_argument("--linger", type=float, default=None)
     parser.add_argument("--until", default=None)
     parser.add_argument("--bits", type=int, default=1024)
+    parser.add_argument("--apart", action="store_true")
     options = parser.parse_args()
     public, private = rsa.newkeys(options.bits)
-    client, partner = meet(options.answer, options.port, public)
+    client, partner = meet(options.answer, options.port, public, options.apart)
     sending = threading.Thread(
         target=send_lines, args=(client, partner, options.pause, options.linger), daemon=True
     )
@@ -89,6 +129,8 @@ def main() -> None:
     sending.start()
     receiving.start()
     receiving.join()
+    sys.stdout.flush()
+    os._exit(0)  # the other thread still reads stdin, and Python might not get past its lock
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # the sending thread may hold stdin's lock, which would stop an orderly end

@@ -1,7 +1,9 @@
 """Real processes for the tests: started here, waited for by what they print, ended by their id.
 
-A test never sleeps and never guesses a port: the service announces its own, and a test waits for a line
-of output or for the end of a process. What takes too long fails with all that the process printed.
+A test never sleeps and never guesses a port: it waits for a line of output or for the end of a process,
+and keeps the ports that its services listen on (``reserve``). What takes too long fails with all that the
+process printed. What the machine is like does not matter to a process: it sees none of the environment
+that we run in but what it needs to run (``surroundings``).
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +33,54 @@ ROOT = Path(__file__).resolve().parents[2]
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "-n")
 CLIENT = ("-c", "from encchat.cli.client import main; main()")
 ADMIN = ("-c", "from encchat.cli.admin import main; main()")
-#: Seconds that anything may take; only a failing test ever waits so long.
-PATIENCE = 40.0
+#: The stand-in for the classroom script.
+SCRIPT = str(ROOT / "tests" / "process" / "classic_peer.py")
+#: Seconds that anything may take, on a machine that is slow and busy; only a failing test ever waits so long.
+PATIENCE = 180.0
+#: What a process gets of the environment that the tests run in.
+_KEPT = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "TMPDIR",
+    "PYTHONHASHSEED",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+)
+
+
+def noon() -> str:
+    """A TZ in which it is about noon, so that no day ends while a test runs."""
+    ahead = 12 - datetime.now(UTC).hour
+    return f"<noon>{-ahead:+03d}"
+
+
+def surroundings() -> dict[str, str]:
+    """The same environment wherever the tests run: no colours, terminals, names, languages or options of
+    the one who runs them."""
+    kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
+    return {
+        **kept,
+        "LANG": "C.UTF-8",
+        "TZ": noon(),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def reserve(case: TestCase) -> int:
+    """A port of 127.0.0.1 that is the test's to its end: nobody listens there but a service that is told to,
+    as often as it is started, and no other program gets it, not even by chance as its own end of a
+    connection. (On Linux. Elsewhere it was free a moment ago.)"""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = int(held.getsockname()[1])
+    if sys.platform == "linux":
+        case.addCleanup(held.close)
+    else:  # two may not be bound at once there
+        held.close()
+    return port
 
 
 class Child(ProcessProtocol):
@@ -171,8 +221,6 @@ class Service(Child):
 class ProcessCase(TestCase):
     """A test with processes of its own, in a home of its own."""
 
-    timeout = 180
-
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).absolute()
         self.home.mkdir(mode=0o700)
@@ -187,16 +235,8 @@ class ProcessCase(TestCase):
             await child.end()
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a process: ours, with a home of its own and this checkout on the path."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
-        return {
-            **kept,
-            "HOME": str(self.home),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": "ignore",
-            **more,
-        }
+        """The environment of a process, with a home of its own and this checkout on the path."""
+        return {**surroundings(), "HOME": str(self.home), **more}
 
     def spawn(
         self,
@@ -219,12 +259,13 @@ class ProcessCase(TestCase):
         return child
 
     async def serve(
-        self, *options: str, data: str = "server", port: str = "0", listeners: int = 1
+        self, *options: str, data: str = "server", port: int | None = None, listeners: int = 1
     ) -> Service:
-        """A running service on a free port of this machine (or on ``port``), with its data in our home."""
+        """A running service on a port of this machine (that of the service before it, if ``port`` says so),
+        with its data in our home."""
         arguments = [*TWISTD, "encchat", "--announce"]
         if "--port" not in options:
-            arguments += ["--port", f"tcp:{port}:interface=127.0.0.1"]
+            arguments += ["--port", f"tcp:{port or reserve(self)}:interface=127.0.0.1"]
         arguments += ["--data", str(self.home / data), *options]
         service = Service("twistd encchat")
         self.spawn(arguments, service)

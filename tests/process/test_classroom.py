@@ -6,7 +6,7 @@ import signal
 
 from encchat import messages as m
 from tests.core.world import msgid, text
-from tests.process.harness import Child, ProcessCase, Service
+from tests.process.harness import SCRIPT, Child, ProcessCase, Service
 from tests.process.wire_peer import FramePeer, welcome
 
 
@@ -23,9 +23,7 @@ class Lobby(ProcessCase):
         self.addCleanup(self.part)
         self.alice.send(m.Join(1, "+lobby"))
         await self.alice.news_of(m.Joined)
-        script = self.spawn(
-            ["-m", "tests.process.classic_peer", "2", str(self.service.port)], Child("script")
-        )
+        script = self.spawn([SCRIPT, "--apart", "2", str(self.service.port)], Child("script"))
         await script.line("Here: alice")
         return script
 

@@ -12,7 +12,7 @@ import sys
 from twisted.internet.threads import deferToThread
 
 from tests import SOAK
-from tests.process.harness import CLIENT, Child, ProcessCase, reactor
+from tests.process.harness import CLIENT, PATIENCE, SCRIPT, Child, ProcessCase, reactor, reserve
 from tests.process.keys import place_identity
 
 LOBBY = "+lobby"
@@ -128,7 +128,7 @@ class Trust(ClientCase):
         again.close_stdin()
         await self.finish(again)
         await service.stop()
-        impostor = await self.serve(data="another", port=str(port))
+        impostor = await self.serve(data="another", port=port)
         refused = await self.run_client("--accept-new", address, code=77)
         (words,) = refused.err
         self.assertIn(key, words)
@@ -143,9 +143,7 @@ class Trust(ClientCase):
 
 class ExitCodes(ClientCase):
     async def test_one_sentence_each(self) -> None:
-        closed = socket.create_server(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        closed.close()
+        port = reserve(self)
         (self.home / "file").write_text("")
         for code, word, state, option in (
             (2, "--bogus", "", "--bogus"),
@@ -161,7 +159,7 @@ class ExitCodes(ClientCase):
         server = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(server.close)
         child = self.client(f"127.0.0.1:{server.getsockname()[1]}", name="alice")
-        server.settimeout(40)
+        server.settimeout(PATIENCE)
         connection, _ = await deferToThread(server.accept)
         self.addCleanup(connection.close)
         connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
@@ -208,7 +206,7 @@ class Outages(ClientCase):
         await alice.error_line("Trying again")
         alice.say(*(f"meanwhile {number}" for number in range(50)))
         alice.close_stdin()
-        await self.serve("--rate", "0", port=str(port))
+        await self.serve("--rate", "0", port=port)
         await self.finish(alice)
         await bob.line("meanwhile 49")
         self.assertEqual(bob.out, ["alice: before", *(f"alice: meanwhile {n}" for n in range(50))])
@@ -220,7 +218,7 @@ class Outages(ClientCase):
         await service.stop()
         for file in (self.home / "server").glob("*.sqlite*"):
             file.unlink()
-        service = await self.serve(port=str(port))
+        service = await self.serve(port=port)
         child = await self.run_client(service.address, name="alice", code=76)
         self.assertTrue(any("--accept-log" in line for line in child.err), child.report())
         await self.run_client("--accept-log", service.address, name="alice")
@@ -231,7 +229,7 @@ class Outages(ClientCase):
         port = service.port
         await self.run_client("--accept-new", "--history", "0", service.address, name="alice")
         await service.stop()
-        service = await self.serve("--log", "memory", port=str(port))
+        service = await self.serve("--log", "memory", port=port)
         child = await self.run_client(service.address, name="alice")
         self.assertTrue(any("has begun a new one" in line for line in child.err), child.report())
 
@@ -265,7 +263,7 @@ class Classic(ClientCase):
     """The classroom script's stand-in, without a service."""
 
     def script(self, *arguments: str) -> Child:
-        return self.spawn(["-m", "tests.process.classic_peer", *arguments])
+        return self.spawn([SCRIPT, "--apart", *arguments])
 
     async def talk(self, client: Child, script: Child) -> None:
         await client.error_line("nobody has proved who they are")

@@ -7,7 +7,7 @@ import random
 import signal
 from pathlib import Path
 
-from tests.process.harness import Child
+from tests.process.harness import SCRIPT, Child
 from tests.process.test_client_pipe import ClientCase
 
 #: Enough to take some seconds over rsa, so that it can be interrupted.
@@ -45,7 +45,7 @@ class Files(ClientCase):
 
     async def test_one_errand_each_and_a_guest_who_hears_of_it(self) -> None:
         service = await self.serve()
-        guest = self.spawn(["-m", "tests.process.classic_peer", "2", str(service.port)], Child("guest"))
+        guest = self.spawn([SCRIPT, "--apart", "2", str(service.port)], Child("guest"))
         await guest.line("Here: nobody else yet")
         small = self.home / "note.txt"
         small.write_text("hello")
@@ -91,7 +91,7 @@ class Files(ClientCase):
         (upload,) = (self.home / "server" / "uploads").iterdir()
         held = upload.stat().st_size
         self.assertGreater(held, 0)
-        service = await self.serve("--rate", "0", port=str(port))
+        service = await self.serve("--rate", "0", port=port)
         await alice.line('"event":"sent"')
         resumed = [json.loads(line) for line in alice.out if '"file-progress"' in line]
         self.assertGreaterEqual(sum(event["done"] >= held for event in resumed), 1)

@@ -20,11 +20,11 @@ from encchat import messages as m
 from encchat.client.store import FILE, Store
 from encchat.logs.verify import verify
 from encchat.wire import advance, decode_entry
+from tests import SOAK
 from tests.process.harness import ProcessCase, Service, reactor
 from tests.process.talkers import ROOM, Place, Talker
 from tests.process.wire_peer import FramePeer, welcome
 
-SOAK = bool(os.environ.get("ENCCHAT_SOAK"))
 TLS = "tls:trust=pin"
 KILLS = 50 if SOAK else 3
 #: Over rsa each of them needs a key of its own, which takes long to make.
@@ -38,7 +38,7 @@ _MAY_MOUNT = sys.platform == "linux" and os.geteuid() == 0
 class KillCase(ProcessCase):
     """Talkers, a service that they talk to, and what must be true at the end."""
 
-    timeout = 240 + 20 * KILLS
+    timeout = 900 + 60 * KILLS
     options = ("--rate", "0")
 
     def begin(self, window: int = WINDOW, cipher: str = "rsa") -> None:
@@ -184,8 +184,6 @@ class FullDisk(KillCase):
 
 class KilledClient(ProcessCase):
     """A client in a pipe is killed: what it had taken is sent by the next one, once."""
-
-    timeout = 300
 
     async def test_what_was_typed_is_sent_once(self) -> None:
         service = await self.serve("--rate", "0")

@@ -54,7 +54,7 @@ class Shipper(ClientCase):
         await service.end()
         write(200)
         await shipper.error_line("Trying again")
-        service = await self.serve("--rate", "0", port=str(port))
+        service = await self.serve("--rate", "0", port=port)
         write(100)
         await reader.line("alice: line 400")
         self.assertEqual(reader.out, [f"alice: line {number}" for number in range(401)])

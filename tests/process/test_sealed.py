@@ -24,8 +24,6 @@ ROOM = "#tea"
 class Sealed(ProcessCase):
     """Alice and Bob, their keys in files as any client keeps them."""
 
-    timeout = 240
-
     async def come(self, service: Service, name: str) -> FramePeer:
         return await welcome(service.port, self.home / name, name, TLS)
 

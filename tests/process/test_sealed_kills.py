@@ -55,10 +55,9 @@ class Json:
 class Sealed(ProcessCase):
     """Two people; subclasses say over which cipher."""
 
-    timeout = 240
     cipher = ""
 
-    async def serve_here(self, port: str = "0") -> Service:
+    async def serve_here(self, port: int | None = None) -> Service:
         """The service."""
         return await self.serve("--cipher", self.cipher, "--rate", "0", port=port)
 
@@ -85,7 +84,7 @@ class Sealed(ProcessCase):
         service.signal(signal.SIGKILL)
         await service.end()
         alice.do(text="said without a server", room=TALK)
-        service = await self.serve_here(str(service.port))
+        service = await self.serve_here(service.port)
         await bob.hears("said without a server")
 
         alice.child.signal(signal.SIGKILL)

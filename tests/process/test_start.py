@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 
+from tests.process.harness import reserve
 from tests.process.screen import Screen
 from tests.process.test_client_terminal import TerminalCase
 
@@ -59,7 +60,7 @@ class Start(TerminalCase):
         self.children.append(screen)
         state = str(self.home / "client")
         command = [sys.executable, "-c", WATCHED, "--name", "alice", "--state", state, "--keep-trying"]
-        screen.start([*command, "127.0.0.1:9"], self.environment(), str(self.home))
+        screen.start([*command, f"127.0.0.1:{reserve(self)}"], self.environment(), str(self.home))
         await screen.shows("cannot be reached")
         modules = json.loads((self.home / "modules.json").read_text())
         self.assertIn("prompt_toolkit", modules)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import cast
@@ -28,9 +27,9 @@ from zope.interface import implementer
 from encchat.ciphers import rsa
 from encchat.ciphers.interfaces import ISecureTransport, Place
 from tests.ciphers.rsa.rig import VECTORS
+from tests.process.harness import ROOT, SCRIPT, surroundings
 
 reactor = cast(IReactorTCP, _reactor)
-ROOT = Path(__file__).parents[3]
 
 
 class Script(ProcessProtocol):
@@ -42,9 +41,9 @@ class Script(ProcessProtocol):
         self.port: Deferred[int] = Deferred()
         self.ended: Deferred[list[str]] = Deferred()
         self._rest = b""
-        command = [sys.executable, "-m", "tests.process.classic_peer", answer, str(port), *options]
+        command = [sys.executable, SCRIPT, "--apart", answer, str(port), *options]
         self.process = cast(IReactorProcess, reactor).spawnProcess(
-            self, sys.executable, command, env=os.environ, path=str(ROOT)
+            self, sys.executable, command, env=surroundings(), path=str(ROOT)
         )
 
     def say(self, *lines: str) -> None:
@@ -126,8 +125,6 @@ class Built(Factory):
 
 class Loopback(TestCase):
     """A server or a client of ours, and somebody at the other end."""
-
-    timeout = 60
 
     def place(self, key: str, **arguments: str) -> Place:
         directory = Path(self.mktemp())
