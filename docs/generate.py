@@ -31,6 +31,7 @@ from encchat.core import (
     counts,
     devicekeys,
     door,
+    intake,
     keeper,
     keeping,
     links,
@@ -38,6 +39,7 @@ from encchat.core import (
     requests,
     rules,
     session,
+    states,
 )
 from encchat.core.sealed import formats, rosters
 from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position, values
@@ -159,10 +161,10 @@ def _prose(kind: type) -> str:
 # -------------------------------------------------------------------------------------- states and limits
 
 
-def states() -> Iterator[str]:
+def session_states() -> Iterator[str]:
     """The state table of the server's side."""
-    for state in session.State:
-        legal = [kind for kind in CLIENT_MESSAGES if kind in session.LEGAL[state]]
+    for state in states.State:
+        legal = [kind for kind in CLIENT_MESSAGES if kind in states.LEGAL[state]]
         allowed = ", ".join(f"`{kind.__struct_config__.tag}`" for kind in legal) or "nothing"
         yield f"- **{state.name.lower()}**: {allowed}"
 
@@ -224,7 +226,7 @@ def limits() -> Iterator[str]:
             ("other requests", f"{allowances.REQUEST_RATE} a second, {allowances.REQUEST_BURST} at once"),
             (
                 "requests that wait behind another",
-                f"{session.MAX_WAITING}; past that the server stops reading",
+                f"{intake.MAX_WAITING}; past that the server stops reading",
             ),
             ("from the handshake to `hello`", f"{session.HELLO_DEADLINE:g} s"),
             ("silence until the server sends `ping`", f"{session.PING_AFTER:g} s"),
@@ -330,7 +332,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], Iterator[str]]]] = {
         "types": types,
         "client-messages": client_messages,
         "server-messages": server_messages,
-        "states": states,
+        "states": session_states,
         "limits": limits,
         "codes": codes,
         "chain": chain,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from struct import Struct as Packer
-from typing import TypeVar
 
 import msgspec
 
@@ -33,7 +32,8 @@ _client_decoder: msgspec.msgpack.Decoder[ClientMessage] = msgspec.msgpack.Decode
 _server_decoder: msgspec.msgpack.Decoder[ServerMessage] = msgspec.msgpack.Decoder(ServerMessage)
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
 
-_M = TypeVar("_M")
+#: What decoding raises for bytes that hold something else.
+_MALFORMED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class UnknownMessage(PeerError):
@@ -54,7 +54,7 @@ class _Head(msgspec.Struct, array_like=True, frozen=True):
 
 
 _head_decoder = msgspec.msgpack.Decoder(_Head)
-_KNOWN = {
+_KNOWN: dict[object, frozenset[object]] = {
     _client_decoder: frozenset(m.__struct_config__.tag for m in CLIENT_MESSAGES),
     _server_decoder: frozenset(m.__struct_config__.tag for m in SERVER_MESSAGES),
 }
@@ -77,12 +77,18 @@ def decode_client(frame: bytes) -> ClientMessage:
     :raises UnknownMessage: the tag is not one that clients send; the stream itself is still sound.
     :raises PeerError: anything else is wrong with it.
     """
-    return _decode(_client_decoder, frame)
+    try:
+        return _client_decoder.decode(memoryview(frame)[4:])
+    except _MALFORMED as error:
+        raise _judged(_client_decoder, frame, error) from None
 
 
 def decode_server(frame: bytes) -> ServerMessage:
     """The message in a frame that a server sent; raises as :func:`decode_client` does."""
-    return _decode(_server_decoder, frame)
+    try:
+        return _server_decoder.decode(memoryview(frame)[4:])
+    except _MALFORMED as error:
+        raise _judged(_server_decoder, frame, error) from None
 
 
 def decode_entry(frame: bytes) -> Entry:
@@ -94,23 +100,19 @@ def decode_entry(frame: bytes) -> Entry:
         raise PeerError(reason="an entry's length is wrong")
     try:
         return _entry_decoder.decode(memoryview(frame)[4:])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise PeerError(reason=f"an entry is malformed: {error}") from None
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[_M], frame: bytes) -> _M:
-    payload = memoryview(frame)[4:]
+def _judged(decoder: object, frame: bytes, error: Exception) -> PeerError:
+    """What is wrong with a frame that was not understood."""
     try:
-        return decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        reason = str(error)
-    try:
-        head = _head_decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise PeerError(reason="a frame does not hold one message") from None
+        head = _head_decoder.decode(memoryview(frame)[4:])
+    except _MALFORMED:
+        return PeerError(reason="a frame does not hold one message")
     if head.tag not in _KNOWN[decoder]:
-        raise UnknownMessage(head.tag[:32], _id(head.id))
-    raise PeerError(reason=f"a {head.tag} message is malformed: {reason}")
+        return UnknownMessage(head.tag[:32], _id(head.id))
+    return PeerError(reason=f"a {head.tag} message is malformed: {error}")
 
 
 def _id(raw: msgspec.Raw) -> int:
@@ -147,9 +149,12 @@ class FrameSplitter:
             if not data:
                 return []
         frames = []
-        start, size = 0, len(data)
+        start, size, limit, unpack = 0, len(data), self.limit, _LENGTH.unpack_from
         while size - start >= 4:
-            end = start + 4 + self._length(data, start)
+            (length,) = unpack(data, start)
+            if not 0 < length <= limit:
+                raise _unacceptable(length, limit)
+            end = start + 4 + length
             if end > size:
                 break
             frames.append(data[start:end])
@@ -165,13 +170,17 @@ class FrameSplitter:
     def _length(self, data: bytes | bytearray, start: int) -> int:
         length: int = _LENGTH.unpack_from(data, start)[0]
         if not 0 < length <= self.limit:
-            raise PeerError(reason=f"a frame of {length} bytes, where 1 to {self.limit} are accepted")
+            raise _unacceptable(length, self.limit)
         return length
 
     @property
     def partial(self) -> bool:
         """Whether a frame has begun and is not complete."""
         return bool(self._held)
+
+
+def _unacceptable(length: int, limit: int) -> PeerError:
+    return PeerError(reason=f"a frame of {length} bytes, where 1 to {limit} are accepted")
 
 
 def advance(position: Position, frames: Sequence[bytes]) -> Position:

@@ -42,7 +42,7 @@ async def known(hub: Hub, room: Room, draft: Draft) -> Stored | None:
     found = hub.turn.promise()
 
     def answer(outcome: Answer) -> None:
-        hub.appended(room)
+        hub.unhold(room)
         found.resolve(outcome)
 
     async with room.lock:
@@ -154,7 +154,7 @@ async def _store(hub: Hub, room: Room, act: Act) -> Stored | Rejected:
     stored = hub.turn.promise()
 
     def answer(outcome: Answer) -> None:
-        hub.appended(room)
+        hub.unhold(room)
         if not isinstance(outcome, StorageError):
             _enforce(hub, room, act, outcome)
         stored.resolve(outcome)

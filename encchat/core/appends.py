@@ -15,6 +15,7 @@ from encchat.errors import StorageError
 
 #: What an append is answered with: the outcome, or why nothing is known of it.
 Answer: TypeAlias = Outcome | StorageError
+_Put: TypeAlias = tuple[Draft, Callable[[Answer], None]]
 
 #: Drafts and body bytes in one append at most.
 BATCH = 2000
@@ -44,11 +45,11 @@ class AppendQueue:
         self._turn = turn
         self._committed = committed
         self._pause = pause
-        self._waiting: deque[tuple[Draft, Callable[[Answer], None]]] = deque()
+        self._waiting: list[_Put] = []
         self._bytes = 0
         self._running = False
-        #: How many were put and how many answered; and who waits until so many are.
-        self._put = self._answered = 0
+        #: How many were taken to be appended and how many answered; and who waits until so many are.
+        self._taken = self._answered = 0
         self._settling: deque[tuple[int, Promise[None]]] = deque()
         #: Called, once each, when the queue has room again.
         self._relief: list[Callable[[], None]] = []
@@ -63,20 +64,21 @@ class AppendQueue:
         """Whether the queue is past its bound, so that no more should be read from the peers."""
         return len(self._waiting) >= QUEUE or self._bytes >= QUEUE_BYTES
 
-    def put(self, draft: Draft, answer: Callable[[Answer], None]) -> None:
-        """Append ``draft``; ``answer`` gets the outcome. Never refuses: heed ``full`` before reading on."""
+    def put(self, draft: Draft, answer: Callable[[Answer], None]) -> bool:
+        """Append ``draft``; ``answer`` gets the outcome. Never refuses: heed the result, which is ``full``,
+        before reading on."""
         self._waiting.append((draft, answer))
-        self._put += 1
         self._bytes += len(draft.body)
         if not self._running:
             self._running = True
             self._turn.soon(self._start)
+        return len(self._waiting) >= QUEUE or self._bytes >= QUEUE_BYTES
 
     async def settled(self) -> None:
         """Returns once everything that was put before was answered."""
         if self._running:
             done = self._turn.promise()
-            self._settling.append((self._put, done))
+            self._settling.append((self._taken + len(self._waiting), done))
             await done
 
     def when_relieved(self, callback: Callable[[], None]) -> None:
@@ -113,17 +115,22 @@ class AppendQueue:
             if self._waiting:
                 self._turn.soon(self._start)
 
-    def _take(self) -> list[tuple[Draft, Callable[[Answer], None]]]:
-        batch: list[tuple[Draft, Callable[[Answer], None]]] = []
-        size = 0
-        while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
-            entry = self._waiting.popleft()
-            batch.append(entry)
-            size += len(entry[0].body)
+    def _take(self) -> list[_Put]:
+        waiting = self._waiting
+        if len(waiting) <= BATCH and self._bytes <= BATCH_BYTES:
+            self._waiting, self._bytes = [], 0
+            self._taken += len(waiting)
+            return waiting
+        count = size = 0
+        while count < min(len(waiting), BATCH) and size < BATCH_BYTES:
+            size += len(waiting[count][0].body)
+            count += 1
+        batch, self._waiting = waiting[:count], waiting[count:]
         self._bytes -= size
+        self._taken += count
         return batch
 
-    async def _append(self, batch: list[tuple[Draft, Callable[[Answer], None]]]) -> None:
+    async def _append(self, batch: list[_Put]) -> None:
         drafts = [draft for draft, _ in batch]
         try:
             outcomes: Sequence[Answer] = await self._log.append(drafts)

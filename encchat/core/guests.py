@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from encchat import messages as m
 from encchat.core.rooms import Room
 from encchat.core.session import Session
 from encchat.errors import EncchatError
-from encchat.text import clean_line
 
 
 class GuestSession(Session):
@@ -18,22 +16,17 @@ class GuestSession(Session):
 
     def admit(self) -> None:
         """Come in, under a name made from the key; what is received meanwhile waits for that."""
-        self._busy = True
-        self.hub.turn.spawn(self._admit(), self)
+        self.intake.begin(self._admit())
 
     async def _admit(self) -> None:
         try:
             name = await self.hub.door.admit_guest(self)
         except EncchatError as error:
             if not self.closed:
-                self.outlet.note(error)
                 self.hub.note("refuse", "", self.identity.fingerprint, asked="classic", code=error.code)
-                self._end(m.Refused(error.code, clean_line(str(error), 1000)))
+                self.turn_away(error)
             return
-        finally:
-            self._busy = False
         self.admitted(name, "classic")
-        self._go_on()
 
     def put_out(self, room: Room, code: str, text: str) -> None:
         """There is only one room for a classic peer: out of it is out."""

@@ -227,13 +227,14 @@ class Hub:
         try:
             yield
         finally:
-            self._unhold(room)
+            self.unhold(room)
 
-    def _unhold(self, room: Room) -> None:
-        """Forget the room, if that was all it was kept for; in a turn of its own, as entries of it may be
-        about to be told."""
+    def unhold(self, room: Room) -> None:
+        """Something for which the room was held is over, such as an append, however it was answered. Forget
+        the room, if that was all it was kept for; in a turn of its own, as entries of it may be about to be
+        told."""
         room.holds -= 1
-        if room.deserted:
+        if not room.holds and room.deserted:
             self.turn.soon(lambda: self.release(room))
 
     async def _load(self, room: Room, founder: Session | None) -> None:
@@ -308,21 +309,19 @@ class Hub:
             finally:
                 room.settling = False
 
-    def append(self, room: Room, draft: Draft, answer: Callable[[Answer], None]) -> None:
-        """Append an entry to a room; ``answer`` gets the outcome before the members get the entry."""
+    def append(self, room: Room, draft: Draft, answer: Callable[[Answer], None]) -> bool:
+        """Append an entry to a room; ``answer`` gets the outcome before the members get the entry, and lets
+        go of the room (``unhold``). Whether no more should be read now from whoever wrote it."""
         room.holds += 1
-        self.appends.put(draft, answer)
+        return self.appends.put(draft, answer)
 
     def _committed(self, stored: Sequence[tuple[Draft, Stored]]) -> None:
+        rooms, dirty = self._rooms, self._dirty_rooms
         for draft, outcome in stored:
-            room = self._rooms[draft.room]
+            room = rooms[draft.room]
             room.commit(outcome.seq, outcome.frame)
-            self._dirty_rooms.add(room)
+            dirty.add(room)
         self.flush()
-
-    def appended(self, room: Room) -> None:
-        """An append to ``room`` was answered, whatever the answer."""
-        self._unhold(room)
 
     def _hinted(self, name: str, seq: int) -> None:
         self._counted.pop(name, None)

@@ -38,12 +38,13 @@ class TokenBucket:
         """Take a token and return 0, or take none and return the seconds until there is one."""
         if not self.rate:
             return 0.0
-        wait = self.wait(now)
-        self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+        level = min(self.burst, self._level + (now - self._at) * self.rate)
         self._at = now
-        if not wait:
-            self._level -= 1
-        return wait
+        if level >= 1:
+            self._level = level - 1
+            return 0.0
+        self._level = level
+        return (1 - level) / self.rate
 
     def spend(self, tokens: float) -> None:
         """Take ``tokens``, also those that are still to come."""

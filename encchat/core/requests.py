@@ -15,7 +15,7 @@ from encchat import messages as m
 from encchat.contents import CONTENTS
 from encchat.core import devicekeys, devices, files, kinds, moderation, orders, post, sealing
 from encchat.core.appends import Answer
-from encchat.core.interfaces import Draft, Rejected, UnknownPosition
+from encchat.core.interfaces import Draft, Rejected, Stored, UnknownPosition
 from encchat.core.names import is_open, parse_room
 from encchat.core.positions import position_from, read_from
 from encchat.core.refusals import (
@@ -32,7 +32,7 @@ from encchat.core.refusals import (
 )
 from encchat.core.rooms import Room
 from encchat.core.words import wanted
-from encchat.errors import RefusedError, StorageError
+from encchat.errors import RefusedError
 from encchat.text import clean_line
 from encchat.wire import encode
 
@@ -118,30 +118,36 @@ def part(session: Session, message: m.Part) -> None:
 
 def send(session: Session, message: m.Send) -> Coroutine[object, object, None] | None:
     """Append what the peer says; what is more than text is checked first, which may need the log."""
-    if not message.room:
-        return orders.announce(session, message)
-    name = parse_room(message.room)
-    if message.kind == sealing.ROSTER and not is_open(name):
+    name, kind = message.room, message.kind
+    place = session.place(name)  # a room where it is has its name in the one form
+    if place is None:
+        if not name:
+            return orders.announce(session, message)
+        name = parse_room(name)
+        place = session.place(name)
+    sealed = not is_open(name)
+    if sealed and kind == sealing.ROSTER:
         return sealing.change_roster(session, name, message)
     try:
-        room = session.room(name)
-        room.check_speech(session)
+        if place is None:
+            raise NotInRoom(room=name)
+        place.check_speech()
     except RefusedError as refused:
         return _resend(session, name, message, refused)
     limit = session.hub.settings.limits.body
     if len(message.body) > limit:
         raise TooLarge(size=len(message.body), limit=limit)
-    if not is_open(name):
-        _send_sealed(session, room, message)
+    if sealed:
+        _send_sealed(session, place.room, message)
         return None
-    if message.kind not in TEXT:
-        return _send_content(session, room, message)
+    if kind not in TEXT:
+        return _send_content(session, place.room, message)
     try:
         message.body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotText() from None
     session.take_send()
-    _append(session, room, message.id, message.msgid, message.kind, message.body)
+    _append(session, place.room, message)
     return None
 
 
@@ -149,7 +155,7 @@ def _send_sealed(session: Session, room: Room, message: m.Send) -> None:
     if message.kind != sealing.SEALED:
         raise UnknownKind(kind=message.kind, known=f"{sealing.SEALED}, {sealing.ROSTER}")
     session.take_send()
-    _append(session, room, message.id, message.msgid, message.kind, message.body, message.roster or 0)
+    _append(session, room, message, message.roster or 0)
 
 
 async def _send_content(session: Session, room: Room, message: m.Send) -> None:
@@ -163,7 +169,7 @@ async def _send_content(session: Session, room: Room, message: m.Send) -> None:
             await kinds.check(session, room, content)
         except RefusedError as error:
             refused = error
-        _append(session, room, message.id, message.msgid, message.kind, message.body, refused=refused)
+        _append(session, room, message, refused=refused)
 
 
 async def _resend(session: Session, name: str, message: m.Send, refused: RefusedError) -> None:
@@ -175,7 +181,7 @@ async def _resend(session: Session, name: str, message: m.Send, refused: Refused
     session.take_send()
     try:
         async with session.hub.visiting(name) as room:
-            _append(session, room, message.id, message.msgid, message.kind, message.body, refused=refused)
+            _append(session, room, message, refused=refused)
     except (NoSuchRoom, NotAMember):
         raise refused from None
 
@@ -183,31 +189,37 @@ async def _resend(session: Session, name: str, message: m.Send, refused: Refused
 def _append(
     session: Session,
     room: Room,
-    request: int,
-    msgid: bytes,
-    kind: str,
-    body: bytes,
+    message: m.Send,
     roster: int | None = None,
     *,
     refused: RefusedError | None = None,
 ) -> None:
     """Append an entry; or if it is ``refused``, only look whether it was stored before."""
-    hub = session.hub
+    hub, request = session.hub, message.id
 
     def answer(outcome: Answer) -> None:
-        hub.appended(room)
-        if isinstance(outcome, StorageError):
-            session.refuse(request, outcome)
+        hub.unhold(room)
+        if isinstance(outcome, Stored):
+            session.answer(m.Sent(request, outcome.seq, outcome.time))
         elif isinstance(outcome, Rejected):
             session.refuse(request, rejection(outcome.code) if refused is None else refused)
         else:
-            session.answer(m.Sent(request, outcome.seq, outcome.time))
+            session.refuse(request, outcome)
 
-    name, device, again = session.name.shown, session.device, refused is not None
-    now = hub.milliseconds()
-    draft = Draft(room.name, now, name, device, kind, msgid, body, roster, again, session.former)
-    hub.append(room, draft, answer)
-    session.heed_backlog()
+    draft = Draft(
+        room.name,
+        hub.milliseconds(),
+        session.name.shown,
+        session.device,
+        message.kind,
+        message.msgid,
+        message.body,
+        roster,
+        refused is not None,
+        session.former,
+    )
+    if hub.append(room, draft, answer):
+        session.intake.heed_backlog()
 
 
 async def read(session: Session, message: m.Read) -> None:
@@ -312,7 +324,7 @@ ACTS = (m.Invite, m.Kick, m.Ban, m.Unban, m.Mute, m.Unmute, m.Role, m.Access, m.
 KEYS = (m.PublishKeys, m.Devices, m.ClaimKeys, m.ToDevice, m.AckMail)
 #: Messages that cost no token of the request rate; Send and Topic have a rate of their own, and so have acts
 #: and the bytes of files.
-UNMETERED = (m.Hello, m.Send, m.Topic, m.Chunk, m.Download, m.Pong, m.Bye, *ACTS, *KEYS)
+UNMETERED = frozenset({m.Hello, m.Send, m.Topic, m.Chunk, m.Download, m.Pong, m.Bye, *ACTS, *KEYS})
 
 HANDLERS: Mapping[type[Struct], Callable[[Session, Any], Coroutine[object, object, None] | None]] = {
     m.Hello: hello,

@@ -41,6 +41,17 @@ class Membership:
         self.mute: Restraint | None = None
         self.leaving = False
 
+    def check_speech(self) -> None:
+        """Whether the session may write here.
+
+        :raises Muted: not now.
+        :raises NotInRoom: it is being put out.
+        """
+        if self.leaving:
+            raise NotInRoom(room=self.room.name)
+        if self.mute is not None:
+            self.room.check_mute(self.mute)
+
 
 class Room:
     """Members, rules, and the frames that wait for the end of the turn. Holds no history: that is the
@@ -202,16 +213,17 @@ class Room:
         :raises Muted: not now.
         :raises NotInRoom: it is being put out.
         """
-        membership = self._memberships[session]
-        if membership.leaving:
-            raise NotInRoom(room=self.name)
-        mute = membership.mute
-        if mute is not None:
-            now = self._now()
-            if mute.lasts(now):
-                seconds = (mute.until - now + 999) // 1000
-                left = f"for another {seconds} s" if mute.until else "until that is undone"
-                raise Muted(room=self.name, how_long=left)
+        self._memberships[session].check_speech()
+
+    def check_mute(self, mute: Restraint) -> None:
+        """
+        :raises Muted: it holds now.
+        """
+        now = self._now()
+        if mute.lasts(now):
+            seconds = (mute.until - now + 999) // 1000
+            left = f"for another {seconds} s" if mute.until else "until that is undone"
+            raise Muted(room=self.name, how_long=left)
 
     def rank(self, person: Person) -> Rank:
         """What this person may do here, before and after what is pending."""
@@ -252,12 +264,13 @@ class Room:
 
     def commit(self, seq: int, frame: bytes) -> None:
         """An entry was stored: it goes out with the next flush."""
-        if not self._entries:
+        entries = self._entries
+        if seq != self._first + len(
+            entries
+        ):  # or others append too: the log has what lies between
+            entries.clear()
             self._first = seq
-        elif seq != self._first + len(self._entries):  # others append too: the log has what lies between
-            self._entries.clear()
-            self._first = seq
-        self._entries.append(frame)
+        entries.append(frame)
 
     def signal(self, frame: bytes) -> None:
         """Something that is not an entry (presence, typing): goes out with the next flush."""

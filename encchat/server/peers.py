@@ -148,8 +148,7 @@ class NativeBridge(Bridge):
         except PeerError as error:
             self.session.fail(error)
             return
-        for frame in frames:
-            self.session.receive_frame(frame)
+        self.session.receive_frames(frames)
 
     def write(self, data: bytes) -> None:
         """Send frames (IOutlet)."""

@@ -70,7 +70,7 @@ class HubLink:
         if not self.deaf:
             self.received += 1
             self.server.now()
-            self.session.receive_frame(frame)
+            self.session.receive_frames([frame])
 
     @property
     def out(self) -> list[bytes]:

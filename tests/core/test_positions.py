@@ -157,7 +157,7 @@ class BadPositions(SynchronousTestCase):
         ):
             alice = World().member("alice")
             alice.news()
-            alice.session.receive_frame(len(frame).to_bytes(4, "big") + frame)
+            alice.session.receive_frames([len(frame).to_bytes(4, "big") + frame])
             self.assertEqual([n.code for n in alice.news()], ["malformed"])
             self.assertTrue(alice.closed)
 

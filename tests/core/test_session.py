@@ -5,16 +5,14 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
+from encchat.core.intake import MAX_WAITING, MAX_WAITING_BYTES
 from encchat.core.interfaces import Unavailable
 from encchat.core.session import (
     GONE_AFTER,
     HELLO_DEADLINE,
-    LEGAL,
-    MAX_WAITING,
-    MAX_WAITING_BYTES,
     PING_AFTER,
-    State,
 )
+from encchat.core.states import LEGAL, State
 from encchat.logs.memory import MemoryLog
 from encchat.wire import advance, decode_entry, encode
 from tests.core.world import LOG_ID, GatedLog, World, identity, msgid, text
@@ -98,7 +96,7 @@ class Greeting(SynchronousTestCase):
 
     def test_unknown_message_before_hello_closes(self) -> None:
         peer = World().peer()
-        peer.session.receive_frame(b"\x00\x00\x00\x05\x92\xa2zz\x01")
+        peer.session.receive_frames([b"\x00\x00\x00\x05\x92\xa2zz\x01"])
         self.assertEqual(peer.news()[0].code, "unknown-message")
         self.assertTrue(peer.closed)
 
@@ -455,7 +453,7 @@ class Sending(SynchronousTestCase):
     def test_a_malformed_frame_closes_that_connection_alone(self) -> None:
         world = World()
         alice, bob = world.member("alice"), world.member("bob")
-        alice.session.receive_frame(b"\x00\x00\x00\x02\x92\xa4")
+        alice.session.receive_frames([b"\x00\x00\x00\x02\x92\xa4"])
         self.assertTrue(alice.closed)
         self.assertEqual(alice.news()[-1].code, "malformed")
         self.assertEqual(len(alice.notes), 1)
@@ -465,7 +463,7 @@ class Sending(SynchronousTestCase):
 
     def test_an_unknown_message_is_answered(self) -> None:
         alice = World().named("alice")
-        alice.session.receive_frame(b"\x00\x00\x00\x06\x92\xa3zzz\x05")
+        alice.session.receive_frames([b"\x00\x00\x00\x06\x92\xa3zzz\x05"])
         alice.world.turn.end()
         error = alice.news()[-1]
         self.assertEqual((error.id, error.code), (5, "unknown-message"))

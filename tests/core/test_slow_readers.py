@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
+from encchat.core.intake import MAX_WAITING
 from encchat.core.interfaces import Unavailable
-from encchat.core.session import MAX_WAITING, STUCK_AFTER
+from encchat.core.session import STUCK_AFTER
 from tests.core.world import LOG_ID, GatedLog, LateLog, Peer, World, text
 
 

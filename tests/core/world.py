@@ -221,7 +221,7 @@ class Peer:
 
     def send(self, *sent: m.ClientMessage) -> None:
         for message in sent:
-            self.session.receive_frame(encode(message))
+            self.session.receive_frames([encode(message)])
 
     def ask(self, *sent: m.ClientMessage) -> list[Any]:
         """Send, end the turn, and return what came."""
