@@ -35,6 +35,8 @@ CLIENT = ("-c", "from encchat.cli.client import main; main()")
 ADMIN = ("-c", "from encchat.cli.admin import main; main()")
 #: The stand-in for the classroom script.
 SCRIPT = str(ROOT / "tests" / "process" / "classic_peer.py")
+#: The client that takes no answer for late.
+PATIENT = str(ROOT / "tests" / "process" / "patient.py")
 #: Seconds that anything may take, on a machine that is slow and busy; only a failing test ever waits so long.
 PATIENCE = 180.0
 #: What a process gets of the environment that the tests run in.

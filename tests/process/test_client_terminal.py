@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 
-from tests.process.harness import CLIENT, Child, ProcessCase, Service
+from tests.process.harness import PATIENT, Child, ProcessCase, Service
 from tests.process.keys import place_identity
 from tests.process.screen import Screen
 
@@ -30,7 +30,7 @@ class TerminalCase(ProcessCase):
         screen = Screen(f"encchat-client {name}", columns, rows)
         self.children.append(screen)
         state = str(self.home / "client")
-        command = [sys.executable, *CLIENT, "--name", name, "--state", state, *options]
+        command = [sys.executable, PATIENT, "--name", name, "--state", state, *options]
         screen.start(command, self.environment(**environment), str(self.home))
         return screen
 
@@ -225,6 +225,8 @@ class Safety(TerminalCase):
         await screen.shows("bob set the topic")
         self.assertIn("bob: redgnp.", screen.text)
         self.assertIn("* bob dances redgnp.", screen.text)
+        screen.signal(signal.SIGTERM)
+        await self.finish(screen, 143)  # before that, the last thing sent may be half of one
         left = _CSI.sub(b"", screen.raw)
         self.assertNotIn(b"\x1b", left)
         self.assertNotIn(b"\x07", left)
@@ -233,8 +235,6 @@ class Safety(TerminalCase):
         # And no colour comes to where none is wanted.
         for codes in re.findall(rb"\x1b\[([0-9;]*)m", screen.raw):
             self.assertLessEqual({int(code or b"0") for code in codes.split(b";")}, {0, 1, 7}, codes)
-        screen.signal(signal.SIGTERM)
-        await self.finish(screen, 143)
 
     async def test_linear_and_dumb_terminals_get_plain_lines(self) -> None:
         service = await self.serve()

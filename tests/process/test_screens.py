@@ -41,6 +41,13 @@ class ScreenCase(TerminalCase):
         """The status line."""
         return next((line for line in reversed(screen.lines) if line), "")
 
+    async def narrower(self, screen: Screen, columns: int) -> None:
+        """Wait for a status line of the lobby that leaves room in a window of so many columns."""
+        await screen.until(
+            lambda: self.bottom(screen).startswith(" +lobby · ") and len(self.bottom(screen)) < columns,
+            "status line",
+        )
+
 
 class Rooms(ScreenCase):
     async def test_numbers_and_what_is_unread(self) -> None:
@@ -64,8 +71,7 @@ class Rooms(ScreenCase):
             await screen.shows("-- there is no room 9")
             screen.press("\x1ba")
             await screen.shows("-- nothing is unread")
-            self.assertTrue(self.bottom(screen).startswith(" +lobby · "), screen.report())
-            self.assertLess(len(self.bottom(screen)), columns)
+            await self.narrower(screen, columns)
             screen.press("\x04")
             await self.finish(screen)
             bob.close_stdin()
@@ -225,12 +231,18 @@ class Picture(ScreenCase):
         screen.press("bob: all gr")
         await screen.shows("+lobby> bob: all gr")
         await screen.until(lambda: re.search(r"· \d+ ms ·", screen.text), "latency")
-        made = svg(self.steady(screen, service), "encchat-client on a terminal")
         if os.environ.get("ENCCHAT_SCREENS") == "write":
-            PICTURE.write_text(made, encoding="utf-8")
-        self.assertEqual(made, PICTURE.read_text(encoding="utf-8"), "make screens writes it anew")
+            PICTURE.write_text(self.drawn(screen, service), encoding="utf-8")
+        picture = PICTURE.read_text(encoding="utf-8")
+        await screen.until(
+            lambda: self.drawn(screen, service) == picture, "such screen (make screens draws it anew)"
+        )
         screen.press("\x03\x04")
         await self.finish(screen)
+
+    def drawn(self, screen: Screen, service: Service) -> str:
+        """The picture of what is on the screen now."""
+        return svg(self.steady(screen, service), "encchat-client on a terminal")
 
     def steady(self, screen: Screen, service: Service) -> list[list[Any]]:
         """The rows, with what is another on each run made the same: times, the port, the latency."""

@@ -122,10 +122,9 @@ class People(SealedCase):
         )
         self.assertEqual([event["ref"] for event in events if event["event"] == "sent"], [7])
         alice.enter(f"/file {self.secret_file()}")
-        await alice.shows("[file #")
-        number = re.findall(r"\[file #(\d+)", alice.scrollback)[-1]
+        number = await alice.until(lambda: re.findall(r"\[file #(\d+):", alice.scrollback)[-1:], "file")
         got = self.client(
-            "--get", "#tea", number, "--to", str(self.home / "got"), service.address, name="bob"
+            "--get", "#tea", *number, "--to", str(self.home / "got"), service.address, name="bob"
         )
         got.close_stdin()
         self.assertEqual(await got.end(), 0, got.report())

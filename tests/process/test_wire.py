@@ -30,7 +30,9 @@ class OnATerminal(TerminalCase):
         self.assertRegex(screen.scrollback, r"-- secure: encchat/1 with rsa")
         screen.press("half a line")
         await screen.shows("half a line")
-        self.assertIn("half a line", screen.lines[-2] + screen.lines[-1], "the prompt is where it was")
+        await screen.until(
+            lambda: "half a line" in screen.lines[-2] + screen.lines[-1], "prompt where it was"
+        )
         screen.press("\x03")
         screen.enter("/quit")
         await self.finish(screen)
