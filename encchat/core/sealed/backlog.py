@@ -19,7 +19,7 @@ MAX_OF_DEVICE = 1000
 MAX_KEPT = 5000
 
 
-class Stamp(msgspec.Struct, frozen=True, array_like=True):
+class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a roster says of an entry at whose place it counts: epoch and hash, and its sender's identity."""
 
     epoch: int

@@ -110,6 +110,10 @@ class Contacts:
         raw = self.peer(name).devices.get(device)
         return None if raw is None else parse_certificate(raw)
 
+    def has(self, name: str, device: str) -> bool:
+        """Whether it is one of the devices that ``name`` has now."""
+        return device in self.peer(name).devices
+
     def is_revoked(self, name: str, device: str) -> bool:
         """Whether the owner of a device took it out of the list."""
         devices = self.list_of(name)

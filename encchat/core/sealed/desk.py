@@ -237,7 +237,8 @@ class Desk:
         if self._acknowledge:
             self._turn.do(fx.AckMail(self._acknowledge))
         self._keeper.flush()
-        self._turn.actions.sort(key=_is_entry)  # keys go before what they open
+        if len(self._turn.actions) > 1:
+            self._turn.actions.sort(key=_is_entry)  # keys go before what they open
         outcome = Outcome(tuple(self._turn.actions), tuple(self._turn.events))
         self._turn.actions.clear()
         self._turn.events.clear()

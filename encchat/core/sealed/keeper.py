@@ -11,7 +11,7 @@ flushes before it lets anything out of a method: that is how state is durable be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from encchat.errors import StorageError
 
-_VERSION = 1
+_VERSION = b"\x01"
 _NONCE = 12
 #: Records that are kept decoded between two flushes, at most.
 MAX_CACHED = 4096
@@ -66,7 +66,8 @@ class Keeper:
         self._store = store
         self._aead = ChaCha20Poly1305(key)
         self._entropy = entropy
-        self._known: dict[tuple[str, str], msgspec.Struct | None] = {}
+        #: The records by kind and id, each of the type that goes with its kind; None for what is not there.
+        self._known: dict[tuple[str, str], Any] = {}
         self._generations: dict[tuple[str, str], int] = {}
         self._changed: dict[tuple[str, str], None] = {}
 
@@ -76,10 +77,11 @@ class Keeper:
         :raises StateUnreadable: it is there and cannot be read.
         """
         place = (kind, id)
-        if place not in self._known:
+        known: _T | None = self._known.get(place)
+        if known is None and place not in self._known:
             record = self._store.get(kind, id)
-            self._known[place] = None if record is None else self._read(record, type)
-        return cast("_T | None", self._known[place])
+            known = self._known[place] = None if record is None else self._read(record, type)
+        return known
 
     def scan(self, kind: str, type: type[_T], prefix: str = "") -> Iterator[tuple[str, _T]]:
         """The ids and structs of all records of a kind whose ids begin with ``prefix``, in order. What
@@ -89,7 +91,7 @@ class Keeper:
         extra = [id for k, id in self._changed if k == kind and id.startswith(prefix)]
         for id in sorted({*ids, *extra}):
             if (kind, id) in self._known:
-                value = cast("_T | None", self._known[kind, id])
+                value: _T | None = self._known[kind, id]
             else:
                 try:
                     value = self._read(ids[id], type)
@@ -102,6 +104,11 @@ class Keeper:
         """Keep ``value``, as it is when it is flushed."""
         self._known[kind, id] = value
         self._changed[kind, id] = None
+
+    def add(self, kind: str, id: str, value: msgspec.Struct) -> None:
+        """As ``put``, of what the store surely does not have: it is not asked."""
+        self._generations.setdefault((kind, id), 0)
+        self.put(kind, id, value)
 
     def drop(self, kind: str, id: str) -> None:
         """Forget the record."""
@@ -119,7 +126,10 @@ class Keeper:
         records = [self._seal(*place) for place in self._changed]
         self._store.write(records)
         for record in records:
-            self._generations[record.kind, record.id] = record.generation
+            if record.data is None:
+                self._generations.pop((record.kind, record.id), None)
+            else:
+                self._generations[record.kind, record.id] = record.generation
         self._changed.clear()
         self._trim()
 
@@ -135,12 +145,12 @@ class Keeper:
             return Record(kind, id, generation, None)
         nonce = self._entropy(_NONCE)
         sealed = self._aead.encrypt(nonce, _encoder.encode(value), _place(kind, id, generation))
-        return Record(kind, id, generation, bytes([_VERSION]) + nonce + sealed)
+        return Record(kind, id, generation, _VERSION + nonce + sealed)
 
     def _read(self, record: Record, type: type[_T]) -> _T:
         data = record.data or b""
         what = f"{record.kind} {record.id}"
-        if data[:1] != bytes([_VERSION]):
+        if data[:1] != _VERSION:
             raise StateUnreadable(what=what, reason="another version of encchat wrote it")
         place = _place(record.kind, record.id, record.generation)
         try:

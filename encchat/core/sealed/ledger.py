@@ -36,7 +36,7 @@ class NotGenuine(PeerError):
         self.word = word
 
 
-class Mark(msgspec.Struct, array_like=True, frozen=True):
+class Mark(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One message that was read: its index in the session, its seq, n and mid."""
 
     index: int

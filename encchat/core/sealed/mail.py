@@ -107,6 +107,8 @@ class Mail:
         self._closing.clear()
         while len(self._open) > 1000:
             self._open.pop(next(iter(self._open)))
+        if not self._parcels and not self._claim:
+            return
         for start in range(0, len(self._parcels), letters.MAX_LETTERS):
             self._turn.do(fx.Post(tuple(self._parcels[start : start + letters.MAX_LETTERS])))
         self._parcels = []

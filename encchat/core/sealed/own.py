@@ -61,6 +61,8 @@ class Own:
         self.identity = identity
         self._entropy = entropy
         self.user = user
+        #: The id of this device.
+        self.id = ""
         state = keeper.get("device", "own", OwnState)
         if state is None:
             self.account = Account()
@@ -70,6 +72,7 @@ class Own:
             self.save()
         else:
             self.state = state
+            self.id = self.certificate.device.id
             try:
                 self.account = Account.from_pickle(state.pickle, PICKLE_KEY)
             except ValueError as error:
@@ -88,17 +91,13 @@ class Own:
         return parse_certificate(self.state.certificate)
 
     @property
-    def id(self) -> str:
-        """The id of this device."""
-        return self.certificate.device.id
-
-    @property
     def listed(self) -> bool:
         """Whether this device is in the list of its name, as far as known."""
-        return self._contacts.certificate(self.user, self.id) is not None
+        return self._contacts.has(self.user, self.id)
 
     def save(self) -> None:
         """Keep the account as it is now."""
+        self.id = self.certificate.device.id
         self.state.pickle = self.account.pickle(PICKLE_KEY)
         self._keeper.put("device", "own", self.state)
 

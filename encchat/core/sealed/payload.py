@@ -44,7 +44,7 @@ class TooLong(UsageError):
     code = "too-large"
 
 
-class Payload(Struct, frozen=True, array_like=True, tag="encchat/message/1"):
+class Payload(Struct, frozen=True, array_like=True, gc=False, tag="encchat/message/1"):
     """What a message says, and all that it is bound to: the room and the epoch and hash of its roster; the
     msgid of its entry (``mid``); who wrote it with which device, and ``n``, which only rises for that device
     in that room; the last entry that the writer had seen, with its chain. ``devices`` is the version of the
@@ -66,7 +66,7 @@ class Payload(Struct, frozen=True, array_like=True, tag="encchat/message/1"):
     salt: Mid
 
 
-class Sealed(Struct, frozen=True, array_like=True):
+class Sealed(Struct, frozen=True, array_like=True, gc=False):
     """The body of an entry of kind ``sealed``. ``mark`` means something to the sending device alone: it is a
     MAC with which that device knows its own messages again even where it forgot their session."""
 

@@ -227,7 +227,7 @@ class Reading:
         known = entry.stamps if self._contacts.authority else _of_identity(entry, key.identity)
         said, index = self._decrypt(key, sealed)
         self._check(entry, said, epoch, known)
-        if mine and said.n > self._rooms.place(entry.room).n:
+        if mine and said.n > self._rooms.last(entry.room):
             self._roll_back(entry)
         mark = Mark(index, entry.seq, said.n, said.mid)
         self._ledger.admit(entry.room, entry.device, sealed.session, mark)

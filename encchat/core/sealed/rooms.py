@@ -61,7 +61,7 @@ class RoomState(msgspec.Struct):
 
 class Place(msgspec.Struct):
     """How far a room was read: the chain after entry ``at`` is the last of ``chains``, which go back to the
-    last multiple of 32. ``n`` is that of our own last message in it."""
+    last multiple of 32. ``n`` is that of our own last message that is on its way no more."""
 
     at: int = 0
     chains: list[bytes] = []
@@ -107,6 +107,8 @@ class Rooms:
         self._contacts = contacts
         self._me = me
         self._epochs: dict[str, Epoch] = {}
+        #: The last ``n`` that was taken in each room.
+        self._counts: dict[str, int] = {}
         self._in_doubt = {name for name, state in keeper.scan("room", RoomState) if state.aside}
 
     def state(self, room: str) -> RoomState:
@@ -167,11 +169,20 @@ class Rooms:
         return chains[offset] if offset < len(chains) else None
 
     def count(self, room: str) -> int:
-        """The next ``n`` of our own messages."""
+        """The next ``n`` of our own messages. It is kept with the message, until that is ``counted``."""
+        self._counts[room] = self.last(room) + 1
+        return self._counts[room]
+
+    def last(self, room: str) -> int:
+        """The last ``n`` of our own messages that was taken."""
+        return max(self._counts.get(room, 0), self.place(room).n)
+
+    def counted(self, room: str, n: int) -> None:
+        """A message of ours had this ``n``, and is kept no more."""
         place = self.place(room)
-        place.n += 1
-        self._keeper.put("place", room, place)
-        return place.n
+        if n > place.n:
+            place.n = n
+            self._keeper.put("place", room, place)
 
     def anchor(self, room: str, anchor: Anchor) -> None:
         """Take from a backup which room has this name, unless it was read already."""

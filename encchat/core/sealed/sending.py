@@ -45,7 +45,7 @@ class TooManyWaiting(UsageError):
 
 class Outgoing(msgspec.Struct):
     """A message (``kind`` and so on) or ``change`` that is on its way; ``sealed`` once its bytes are
-    final."""
+    final, with the ``n`` that they say."""
 
     room: str
     msgid: bytes
@@ -56,6 +56,7 @@ class Outgoing(msgspec.Struct):
     sealed: bytes = b""
     roster: int = 0
     tries: int = 0
+    n: int = 0
 
 
 @dataclass(slots=True)
@@ -94,6 +95,8 @@ class Sending:
         self._queue = dict(keeper.scan("out", Outgoing))
         self._ids = {outgoing.msgid: id for id, outgoing in self._queue.items()}
         self._next = int(max(self._queue, default="0")) + 1
+        for outgoing in self._queue.values():
+            rooms.counted(outgoing.room, outgoing.n)
         self._sent: set[str] = set()
         self._caught_up: set[str] = set()
         self._told: dict[str, tuple[str, ...]] = {}
@@ -112,7 +115,7 @@ class Sending:
         self._next += 1
         self._queue[id] = outgoing
         self._ids[outgoing.msgid] = id
-        self._keeper.put("out", id, outgoing)
+        self._keeper.add("out", id, outgoing)
 
     def reset(self, connected: bool) -> None:
         """The connection is new, or gone: what was sent is sent again."""
@@ -249,6 +252,7 @@ class Sending:
         talk = self._talk(epoch)
         if talk is None:
             return None
+        outgoing.n = self._rooms.count(room)
         place, mine = self._rooms.place(room), self._contacts.list_of(self._own.user)
         said = Payload(
             room_id=epoch.room_id,
@@ -257,7 +261,7 @@ class Sending:
             mid=outgoing.msgid,
             user=self._own.user,
             device=self._own.id,
-            n=self._rooms.count(room),
+            n=outgoing.n,
             kind=outgoing.kind,
             target=outgoing.target,
             body=outgoing.body,
@@ -326,6 +330,8 @@ class Sending:
         self._remove(id)
 
     def _remove(self, id: str) -> None:
-        del self._ids[self._queue.pop(id).msgid]
+        outgoing = self._queue.pop(id)
+        del self._ids[outgoing.msgid]
+        self._rooms.counted(outgoing.room, outgoing.n)
         self._sent.discard(id)
         self._keeper.drop("out", id)

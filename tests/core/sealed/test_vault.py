@@ -103,9 +103,7 @@ class Refusals(SynchronousTestCase):
         self.server.append = lambda person, action: "roster-changed"  # type: ignore[method-assign]  # a lie
         self.alice.say(self.room, "x")
         sync(self.alice, self.bob)
-        self.assertEqual(
-            (len(self.alice.vault.outgoing()), self.alice.vault._rooms.place(self.room).n), (1, 1)
-        )
+        self.assertEqual((len(self.alice.vault.outgoing()), self.alice.vault._rooms.last(self.room)), (1, 1))
 
     def test_refused_for_ever(self) -> None:
         """If it shows another one each time, it is given up after a while."""
