@@ -33,6 +33,11 @@ class Unavailable(StorageError):
     """The messages cannot be stored right now ({reason}). Nothing was acknowledged; try again."""
 
 
+class Damaged(Unavailable):
+    """The file of the messages is damaged ({reason}). Stop the server, keep a copy of the file, and restore
+    a backup: encchat-admin restore FILE."""
+
+
 class Trimmed(StorageError):
     """The entries up to {first} of {room} have left the log; the first one that is kept comes next."""
 
@@ -92,6 +97,9 @@ class Rejected:
 
 
 Outcome: TypeAlias = Stored | Rejected
+#: Kinds of directory records of which a log that was asked to be less durable may lose the last changes with
+#: the power: nothing but comfort rests on them.
+PASSING = frozenset({"mark"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +139,11 @@ class IRoomLog(Interface):
 
     log_id: bytes = Attribute("16 bytes that name this log for as long as it exists.")
 
-    async def append(drafts: Sequence[Draft]) -> Sequence[Outcome]:
+    async def append(drafts: Sequence[Draft]) -> Sequence[Outcome | StorageError]:
         """Number, chain and store the drafts, in order and as a whole, and answer for each of them only
         once all are durable. A repeated (room, sender, msgid) with the same kind and body is a duplicate
-        and returns what was stored the first time."""
+        and returns what was stored the first time. Those of a room that is damaged are left out, and answered
+        with the error."""
 
     async def read(room: str, after: int, limit: int, size: int) -> Slice:
         """The entries that follow seq ``after``: at most ``limit``, and at most ``size`` bytes of frames

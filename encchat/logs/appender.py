@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from encchat.core.interfaces import Draft, Outcome, Stored
-from encchat.logs.blocks import BLOCK_SIZE, Block, Damaged, split
+from encchat.core.interfaces import Damaged, Draft, Outcome, Stored
+from encchat.logs.blocks import BLOCK_SIZE, Block, split
 from encchat.logs.numbering import Memo, Tail, number, refusal, repeated
+from encchat.logs.trust import is_damage
 
 #: Rooms whose end is kept in memory, at about 4.5 KiB each; those used last stay.
 MAX_ROOMS = 4096
@@ -25,6 +26,8 @@ MAX_ROOMS = 4096
 _ROWS = 512
 
 _Key: TypeAlias = tuple[bytes, int, str]
+#: What a draft is answered with.
+Answer: TypeAlias = Outcome | Damaged
 
 
 @dataclass(slots=True)
@@ -49,17 +52,12 @@ class Appender:
         #: will not grow any more.
         self.begun: set[int] = set()
 
-    def append(self, calls: Sequence[Sequence[Draft]]) -> tuple[list[list[Outcome]], dict[str, int]]:
+    def append(self, calls: Sequence[Sequence[Draft]]) -> tuple[list[list[Answer]], dict[str, int]]:
         """The outcomes for each of several appends, in order, and the new heads of the rooms."""
-        batch = _Batch(self._rooms_of(draft.room for drafts in calls for draft in drafts))
-        batch.known = self._known(
-            (draft.msgid, room.id, sender)
-            for drafts in calls
-            for draft in drafts
-            if (room := batch.rooms[draft.room]).tail.seq
-            for sender in (draft.sender, *draft.former)
-        )
-        outcomes = [[self._outcome(batch, draft) for draft in drafts] for drafts in calls]
+        batch = _Batch()
+        self._load_rooms(batch, (draft.room for drafts in calls for draft in drafts))
+        batch.known = self._known(self._keys(batch, calls))
+        outcomes = [[self._answer(batch, draft) for draft in drafts] for drafts in calls]
         self._write(batch)
         return outcomes, batch.heads
 
@@ -67,32 +65,60 @@ class Appender:
         """The room's rows were changed by other hands."""
         self._rooms.pop(room, None)
 
+    def _answer(self, batch: _Batch, draft: Draft) -> Answer:
+        """What becomes of a draft; one of a damaged room harms none of another."""
+        if draft.room in batch.damaged:
+            return batch.damaged[draft.room]
+        try:
+            return self._outcome(batch, draft)
+        except (Damaged, sqlite3.DatabaseError) as error:
+            return _damage(error)
+
+    def _keys(self, batch: _Batch, calls: Sequence[Sequence[Draft]]) -> list[_Key]:
+        """What has to be looked up: a room without entries knows no msgid, and a damaged one is not asked."""
+        keys: list[_Key] = []
+        for drafts in calls:
+            for draft in drafts:
+                room = batch.rooms.get(draft.room)
+                if room is not None and room.tail.seq:
+                    keys.append((draft.msgid, room.id, draft.sender))
+                    keys += [(draft.msgid, room.id, name) for name in draft.former]
+        return keys
+
     def _outcome(self, batch: _Batch, draft: Draft) -> Outcome:
         room = batch.rooms[draft.room]
-        known = self._known_again(batch, room.id, draft)
-        for name in draft.former if known is None else ():
-            known = known or self._known_again(batch, room.id, replace(draft, sender=name))
-        if known is not None:
-            return known
-        refused = refusal(room.tail, draft)
+        tail, block = room.tail, room.block
+        key = (draft.msgid, room.id, draft.sender)
+        if key in batch.known or key in batch.frames or draft.former:
+            known = self._known_again(batch, room.id, draft)
+            if known is not None:
+                return known
+        refused = refusal(tail, draft)
         if refused is not None:
             return refused
-        before = room.tail.chain
-        frame = number(room.tail, draft)
-        if room.block is None or not room.block.has_room_for(frame):
-            room.row, room.block = self._next_row, Block(room.tail.seq, before, b"")
+        before = tail.chain
+        frame = number(tail, draft)
+        seq = tail.seq
+        if block is None or len(block.frames) + len(frame) > BLOCK_SIZE:
+            block = room.block = Block(seq, before, b"")
+            room.row = self._next_row
             self._next_row += 1
             if draft.room.startswith("+"):
                 self.begun.add(room.id)
-        room.block.frames += frame
-        batch.rows[room.row] = (room.row, room.id, room.block)
-        key = (draft.msgid, room.id, draft.sender)
+        block.frames += frame
+        batch.rows[room.row] = (room.id, block)
         batch.frames[key] = frame
-        batch.seqs.append((*key, room.tail.seq))
-        batch.heads[draft.room] = room.tail.seq
-        return Stored(room.tail.seq, draft.time, frame)
+        batch.seqs.append((draft.msgid, room.id, draft.sender, seq))
+        return Stored(seq, draft.time, frame)
 
     def _known_again(self, batch: _Batch, room: int, draft: Draft) -> Outcome | None:
+        """What was stored for the draft before, under the sender's name or a former one."""
+        known = self._known_as(batch, room, draft)
+        for name in draft.former if known is None else ():
+            known = known or self._known_as(batch, room, replace(draft, sender=name))
+        return known
+
+    def _known_as(self, batch: _Batch, room: int, draft: Draft) -> Outcome | None:
         key = (draft.msgid, room, draft.sender)
         frame = batch.frames.get(key)
         if frame is not None:
@@ -115,24 +141,25 @@ class Appender:
             raise Damaged(reason=f"entry {seq} of {draft.room} is missing")
         return repeated(draft, entries[seq - row[0]])
 
-    def _known(self, keys: Iterable[_Key]) -> dict[_Key, int]:
+    def _known(self, keys: Sequence[_Key]) -> dict[_Key, int]:
         query = (
             "SELECT m.msgid, m.room, m.sender, m.seq FROM (VALUES {}) AS w CROSS JOIN msgids AS m"
             " ON m.msgid = w.column1 AND m.room = w.column2 AND m.sender = w.column3"
         )
         found: dict[_Key, int] = {}
-        for statement, values in _bulk(query, 3, list(keys)):
+        for statement, values in _bulk(query, 3, keys):
             for msgid, room, sender, seq in self._connection.execute(statement, values).fetchall():
                 found[msgid, room, sender] = seq
         return found
 
     def _write(self, batch: _Batch) -> None:
-        blocks = [(row, room, b.first, b.chain, b.frames) for row, room, b in batch.rows.values()]
-        rooms = [
-            (room.id, name, room.tail.seq, room.tail.chain, room.tail.roster)
-            for name, room in batch.rooms.items()
-            if name in batch.heads
-        ]
+        blocks = [(row, room, b.first, b.chain, b.frames) for row, (room, b) in batch.rows.items()]
+        grown = {room for room, _ in batch.rows.values()}
+        rooms = []
+        for name, room in batch.rooms.items():
+            if room.id in grown:
+                batch.heads[name] = room.tail.seq
+                rooms.append((room.id, name, room.tail.seq, room.tail.chain, room.tail.roster))
         self._insert("blocks (id, room, first, chain, frames)", blocks, "frames = excluded.frames")
         # In order, as the ends of the index then take fewest pages.
         batch.seqs.sort()
@@ -157,12 +184,15 @@ class Appender:
             for statement, values in _bulk(query, len(rows[0]), rows):
                 self._connection.execute(statement, values)
 
-    def _rooms_of(self, names: Iterable[str]) -> dict[str, _Room]:
-        rooms: dict[str, _Room] = {}
+    def _load_rooms(self, batch: _Batch, names: Iterable[str]) -> None:
+        rooms, damaged = batch.rooms, batch.damaged
         for name in names:
-            if name not in rooms:
+            if name in rooms or name in damaged:
+                continue
+            try:
                 rooms[name] = self._rooms.pop(name) if name in self._rooms else self._load(name)
-        return rooms
+            except (Damaged, sqlite3.DatabaseError) as error:
+                damaged[name] = _damage(error)
 
     def _load(self, name: str) -> _Room:
         row = self._connection.execute(
@@ -189,15 +219,30 @@ class Appender:
 class _Batch:
     """What one transaction has gathered."""
 
-    def __init__(self, rooms: dict[str, _Room]) -> None:
-        self.rooms = rooms
+    def __init__(self) -> None:
+        self.rooms: dict[str, _Room] = {}
+        #: What is wrong with rooms that cannot be appended to.
+        self.damaged: dict[str, Damaged] = {}
         #: Which entry the msgids of the batch became before it.
         self.known: dict[_Key, int] = {}
         #: The frames of the batch's own entries.
         self.frames: dict[_Key, bytes] = {}
         self.seqs: list[tuple[bytes, int, str, int]] = []
-        self.rows: dict[int, tuple[int, int, Block]] = {}
+        #: The blocks that grew, by their rows, with the ids of their rooms.
+        self.rows: dict[int, tuple[int, Block]] = {}
         self.heads: dict[str, int] = {}
+
+
+def _damage(error: Damaged | sqlite3.DatabaseError) -> Damaged:
+    """The error as whoever sent to that room gets it.
+
+    :raises sqlite3.DatabaseError: it says something else.
+    """
+    if isinstance(error, Damaged):
+        return error
+    if not is_damage(error):
+        raise error
+    return Damaged(reason=str(error))
 
 
 def _bulk(query: str, width: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:

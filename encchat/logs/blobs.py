@@ -136,7 +136,11 @@ def _digest(path: Path) -> bytes:
     except FileNotFoundError:
         return hashlib.sha256().digest()
     with os.fdopen(file, "rb", 0) as opened:
-        os.fsync(file)
+        try:
+            os.fsync(file)
+        except OSError:  # from here on the system takes what it has lost for kept: let it be sent again
+            path.unlink()
+            raise
         return hashlib.file_digest(opened, "sha256").digest()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
-from encchat.core.interfaces import Unavailable
+from encchat.core.interfaces import Damaged
 from encchat.messages import Position
 from encchat.wire import advance
 
@@ -22,11 +22,6 @@ from encchat.wire import advance
 BLOCK_SIZE = 4000
 
 _LENGTH = Struct(">I")
-
-
-class Damaged(Unavailable):
-    """The file of the messages is damaged ({reason}). Stop the server, keep a copy of the file, and restore
-    a backup: encchat-admin restore FILE."""
 
 
 @dataclass(slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from encchat.core.interfaces import Conflict
+from encchat.core.interfaces import Conflict, Damaged
 from encchat.logs import index
-from encchat.logs.blocks import Block, Damaged, split
+from encchat.logs.blocks import Block, split
 from encchat.logs.numbering import Memo
 from encchat.messages import MAX_BODY, Position
 from encchat.wire import decode_entry

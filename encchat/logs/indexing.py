@@ -8,13 +8,14 @@ and now and then while somebody always does. What is not indexed yet is found al
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 from twisted.logger import Logger
 
 from encchat.core.interfaces import Unavailable
 from encchat.logs import index
+from encchat.logs.trust import is_damage
 
 #: Seconds without a send, after which steps are taken.
 IDLE = 0.05
@@ -31,17 +32,32 @@ MERGE_AFTER, MERGE_PAGES = 60.0, 200
 RETRY = 30.0
 
 
+class _Spoilt(Exception):
+    """A page of this room is damaged."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(room)
+        self.room = room
+
+
 class Indexer:
     """Belongs to the writer's thread.
 
     :param connection: the writer's.
     :param idle: seconds without a send, after which steps are taken.
+    :param failed: is told what SQLite could not do.
     """
 
     _log = Logger()
 
-    def __init__(self, connection: sqlite3.Connection, idle: float = IDLE) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        idle: float = IDLE,
+        failed: Callable[[sqlite3.Error], None] = lambda error: None,
+    ) -> None:
         self._connection = connection
+        self._failed = failed
         self._idle = idle
         #: Rooms that have blocks to index; None: not looked for yet.
         self._pending: dict[int, None] | None = None
@@ -84,12 +100,19 @@ class Indexer:
             self._connection.execute("BEGIN IMMEDIATE")
             done = self._index(blocks) if self._pending is None or self._pending else self._merge()
             self._connection.execute("COMMIT")
+        except _Spoilt as spoilt:  # what was done for other rooms in this step is done again in the next
+            self._connection.execute("ROLLBACK")
+            if self._pending is not None:
+                self._pending.pop(spoilt.room, None)
+            self._log.error("entries of a room cannot be indexed: {error}", error=str(spoilt.__cause__))
+            return True
         except Exception as error:  # whatever it is: sends go on, and searches look for themselves
             self._pending = None
             self._not_before = monotonic() + RETRY
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
+                self._failed(error)
                 self._log.warn("the search index has to wait: {error}", error=str(error))
             else:
                 self._log.failure("the search index has to wait")
@@ -112,6 +135,10 @@ class Indexer:
                 blocks, size = blocks - count, size - taken
             except Unavailable as error:
                 self._log.error("entries of a room cannot be indexed: {error}", error=str(error))
+            except sqlite3.DatabaseError as error:
+                if is_damage(error):
+                    raise _Spoilt(room) from error
+                raise
             if not more:
                 del self._pending[room]
         return True

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from encchat.core.interfaces import Findings, Item, Slice, Trimmed, UnknownPosition
+from encchat.core.interfaces import Damaged, Findings, Item, Slice, Trimmed, UnknownPosition
 from encchat.logs import index
-from encchat.logs.blocks import Block, Damaged, Page, split
+from encchat.logs.blocks import Block, Page, split
 from encchat.logs.searching import Search
 from encchat.messages import Position
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from encchat.core.interfaces import Unavailable
+from encchat.core.interfaces import Damaged, Unavailable
 from encchat.logs.pool import Workers
 from encchat.logs.schema import Connect, open_reader
+from encchat.logs.trust import is_damage
 
 #: Threads, and so connections. SQLite's reads are short; long are a backup and a check, one at a time. What
 #: people search for has a thread of its own, so that no number of searches keeps anybody from reading.
@@ -58,7 +59,8 @@ class Readers:
         try:
             return await workers.run(self._query, query)
         except sqlite3.Error as error:
-            raise Unavailable(reason=str(error)) from None
+            problem = Damaged if is_damage(error) else Unavailable
+            raise problem(reason=str(error)) from None
 
     async def run_long(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """The same for a query that may take long: closing the log interrupts it."""

@@ -2,8 +2,9 @@
 
 One thread writes and commits in groups (``writer``), a few read (``readers``), and the reactor thread never
 waits for the disk. With durability ``full`` an entry that was acknowledged survives the loss of power; with
-``relaxed`` it survives the end of the process in any way, but the last seconds may go with the power. In
-neither can what is there be half of something.
+``relaxed`` it survives the end of the process in any way, but the last seconds may go with the power: of what
+people said and how far they have read, and not of what must not happen twice or be undone (keys that were
+handed out, codes, letters, bans, roles, who is in a room). In neither can what is there be half of something.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from zope.interface import implementer
 
-from encchat.core.interfaces import Draft, Findings, IRoomLog, Item, Outcome, Slice, Unavailable
+from encchat.core.interfaces import PASSING, Draft, Findings, IRoomLog, Item, Outcome, Slice, Unavailable
 from encchat.core.keeping import IStore
+from encchat.errors import StorageError
 from encchat.logs import backup, changes, queries
 from encchat.logs.files import DirectoryLock, prepare_directory
 from encchat.logs.hints import Hints
@@ -102,7 +104,7 @@ class SqliteLog:
         """How many transactions were committed since the log was opened."""
         return self._writer.commits
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome | StorageError]:
         check_drafts(drafts)
         return await self._writer.append(drafts)
 
@@ -133,7 +135,9 @@ class SqliteLog:
         check_bounds(before, 1)
         more = True
         while more:
-            position, more = await self._writer.change(lambda c: changes.trim(c, room, before), room)
+            position, more = await self._writer.change(
+                lambda c: changes.trim(c, room, before), room, sure=False
+            )
         found: Position = position
         return found
 
@@ -142,7 +146,7 @@ class SqliteLog:
 
     async def state(self) -> str:
         asked = self._reactor.seconds()
-        probed = Deferred.fromCoroutine(self._writer.change(changes.probe))
+        probed = Deferred.fromCoroutine(self._writer.change(changes.probe, sure=False))
         try:
             await probed.addTimeout(DOWN, self._reactor)
         except (Unavailable, DeferredTimeout):
@@ -158,7 +162,9 @@ class SqliteLog:
         return await self._readers.run(lambda c: queries.get(c, kind, key))
 
     async def put(self, kind: str, key: str, value: bytes, expected: int) -> int:
-        revision: int = await self._writer.change(lambda c: changes.put(c, kind, key, value, expected))
+        revision: int = await self._writer.change(
+            lambda c: changes.put(c, kind, key, value, expected), sure=kind not in PASSING
+        )
         return revision
 
     async def delete(self, kind: str, key: str, expected: int) -> None:

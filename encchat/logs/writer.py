@@ -3,7 +3,8 @@
 Whatever waits when the thread is free becomes one transaction: the disk is awaited once for all of it, and
 only then is anybody answered, on the reactor thread. When SQLite cannot write (disk full, I/O error,
 read-only), the transaction is rolled back and all of it is ``Unavailable``; the next one tries anew, so that
-nothing has to be done once there is room again.
+nothing has to be done once there is room again. But once the disk has failed to keep what it was given, or
+the file was taken away, nothing that it says is believed, and nobody is told of anything that it is stored.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from encchat.core.interfaces import Draft, Outcome, Unavailable
+from encchat.core.interfaces import Damaged, Draft, Unavailable
 from encchat.errors import StorageError
-from encchat.logs.appender import Appender
+from encchat.logs.appender import Answer, Appender
 from encchat.logs.indexing import IDLE, Indexer
+from encchat.logs.trust import Lost, Place, is_damage, is_failed_sync
 
 #: Drafts and changes that may wait at once; past that, one is told to try again.
 MAX_WAITING = 100_000
@@ -31,6 +33,8 @@ MAX_WAITING = 100_000
 MAX_BATCH = 4000
 #: The write-ahead log's size, in bytes, from which readers are no longer given way to at a checkpoint.
 MAX_WAL = 64 * 1024 * 1024
+#: The PRAGMA synchronous that waits for the disk at each commit.
+FULL = 2
 #: Transactions between two looks at its size.
 WAL_LOOK = 64
 
@@ -40,12 +44,14 @@ Change: TypeAlias = Callable[[sqlite3.Connection], Any]
 @dataclass(slots=True)
 class _Job:
     """An append, a change of something else, or a step of the search index; and who waits for it. ``room`` is
-    one whose rows the change touches."""
+    one whose rows the change touches; a ``sure`` one outlives the loss of power, whatever the log was asked
+    to do."""
 
     drafts: Sequence[Draft] = ()
     change: Change | None = None
     room: str | None = None
     index: bool = False
+    sure: bool = False
     answer: Deferred[Any] = field(default_factory=Deferred)
 
     @property
@@ -74,7 +80,11 @@ class Writer:
         index_after: float = IDLE,
     ) -> None:
         self._connection = connection
-        self._indexer = Indexer(connection, index_after)
+        self._indexer = Indexer(connection, index_after, self._judge)
+        self._place = Place(path)
+        #: Why the file is not believed any more.
+        self._lost: Lost | None = None
+        (self._synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
         self._wal = path.with_name(path.name + "-wal")
         self._max_wal = MAX_WAL
         self._reactor = reactor
@@ -91,14 +101,15 @@ class Writer:
 
     # -------------------------------------------------------------------------- on the reactor thread
 
-    async def append(self, drafts: Sequence[Draft]) -> list[Outcome]:
+    async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
         """The outcomes, once all of it is durable."""
-        outcomes: list[Outcome] = await self._submit(_Job(drafts))
+        outcomes: list[Answer] = await self._submit(_Job(drafts))
         return outcomes
 
-    async def change(self, change: Change, room: str | None = None) -> Any:
-        """What ``change(connection)`` returned, once it is durable; or raise what it raised."""
-        return await self._submit(_Job((), change, room))
+    async def change(self, change: Change, room: str | None = None, *, sure: bool = True) -> Any:
+        """What ``change(connection)`` returned, once it is durable; or raise what it raised. Where the log is
+        relaxed, a change that is not ``sure`` is as durable as what people say."""
+        return await self._submit(_Job((), change, room, sure=sure))
 
     async def index(self) -> None:
         """Bring the search index up to date now."""
@@ -182,8 +193,13 @@ class Writer:
             return
         heads: dict[str, int] = {}
         try:
+            self._check_trust()
             results, heads = self._transact(jobs)
+            self._check_place()
+        except Lost as error:
+            results, heads = [Failure(error) for _ in jobs], {}
         except sqlite3.OperationalError as error:
+            self._judge(error)
             self._log.warn("the log cannot be written: {error}", error=str(error))
             results = [Failure(Unavailable(reason=str(error))) for _ in jobs]
         except Exception as error:  # whatever it is, somebody waits for an answer
@@ -192,12 +208,52 @@ class Writer:
                     self._write([job])
                 return
             results = [self._failure(error)]
+            if isinstance(results[0].value, Damaged) and len({draft.room for draft in jobs[0].drafts}) > 1:
+                answers, heads = self._write_by_room(jobs[0].drafts)
+                results = [answers]
         self._reactor.callFromThread(self._deliver, list(zip(jobs, results, strict=True)), heads)
         self._bound_wal()
 
+    def _check_trust(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+    def _check_place(self) -> None:
+        problem = self._place.problem()
+        if problem is not None:
+            self._lose(problem)
+            self._check_trust()
+
+    def _judge(self, error: sqlite3.Error) -> None:
+        """Something went wrong: whether the file can be believed any more."""
+        if is_failed_sync(error):
+            self._lose(f"the disk failed to keep what was written ({error})")
+
+    def _lose(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = Lost(reason=reason)
+            self._log.critical("{error}", error=str(self._lost))
+
+    def _write_by_room(self, drafts: Sequence[Draft]) -> tuple[list[Any], dict[str, int]]:
+        """An append for which some page cannot be written: a transaction for each of its rooms."""
+        answers: dict[int, Any] = {}
+        heads: dict[str, int] = {}
+        for room in dict.fromkeys(draft.room for draft in drafts):
+            places = [place for place, draft in enumerate(drafts) if draft.room == room]
+            try:
+                ((*outcomes,),), head = self._transact([_Job([drafts[place] for place in places])])
+            except (sqlite3.Error, StorageError) as error:
+                outcomes, head = [self._failure(error).value] * len(places), {}
+            answers.update(zip(places, outcomes, strict=True))
+            heads |= head
+        return [answers[place] for place in range(len(drafts))], heads
+
     def _transact(self, jobs: list[_Job]) -> tuple[list[Any], dict[str, int]]:
         connection = self._connection
+        synchronous = max(self._synchronous, FULL if any(job.sure for job in jobs) else 0)
         try:
+            if synchronous != self._synchronous:
+                connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("BEGIN IMMEDIATE")
             if self._appender is None:
                 self._appender = Appender(connection)
@@ -215,6 +271,9 @@ class Writer:
             self._appender = None
             self._roll_back()
             raise
+        finally:
+            if synchronous != self._synchronous and not connection.in_transaction:
+                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return [appended[id(job)] if not job.change else changed[id(job)] for job in jobs], heads
 
     def _run_change(self, job: _Job) -> Any:
@@ -241,7 +300,8 @@ class Writer:
             return Failure(error)
         if isinstance(error, sqlite3.Error):
             self._log.error("the log cannot be used: {error}", error=str(error))
-            return Failure(Unavailable(reason=str(error)))
+            problem = Damaged if is_damage(error) else Unavailable
+            return Failure(problem(reason=str(error)))
         return Failure(error)
 
     def _bound_wal(self) -> None:

@@ -113,6 +113,19 @@ class FileBlobsTests(TestCase):
         await self.blobs.write("a", 6, b"and more")
         self.assertEqual(await self.blobs.digest("a"), name(b"beforeand more"))
 
+    async def test_a_disk_that_failed_to_keep_it(self) -> None:
+        """The system takes what was written for kept then: it is sent again, not asked again."""
+        await self.blobs.write("a", 0, b"lost")
+
+        def fail(file: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with patch.object(os, "fsync", fail), self.assertRaises(Unavailable):
+            await self.blobs.digest("a")
+        self.assertEqual(await self.blobs.held("a"), 0)
+        await self.blobs.write("a", 0, b"kept")
+        self.assertEqual(await self.blobs.digest("a"), name(b"kept"))
+
     async def test_names_stay_in_their_directory(self) -> None:
         for upload in ("", "..", "../x", "a/b", "a\0b", ".", "A", "x" * 65, "a\n"):
             with self.assertRaises(ValueError):

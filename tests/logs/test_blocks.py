@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.logs.blocks import BLOCK_SIZE, Block, Damaged, Page, split
+from encchat.core.interfaces import Damaged
+from encchat.logs.blocks import BLOCK_SIZE, Block, Page, split
 from encchat.messages import GENESIS, Position
 from encchat.wire import advance
 

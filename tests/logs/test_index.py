@@ -15,10 +15,9 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from encchat.core.interfaces import Draft, Unavailable
+from encchat.core.interfaces import Damaged, Draft, Unavailable
 from encchat.core.words import words_of
 from encchat.logs import index, queries
-from encchat.logs.blocks import Damaged
 from encchat.logs.indexing import Indexer
 from encchat.logs.memory import MemoryLog
 from encchat.logs.schema import UPGRADES, open_writer

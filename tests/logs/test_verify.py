@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.core.interfaces import Draft, Trimmed, Unavailable
+from encchat.core.interfaces import Damaged, Draft, Outcome, Trimmed, Unavailable
+from encchat.errors import StorageError
 from encchat.logs.backup import BackupFailed
 from encchat.logs.blocks import split
 from encchat.logs.sqlite import SqliteLog
@@ -25,6 +26,14 @@ from tests.logs.rig import Rig, open_log
 def line(number: int) -> Draft:
     """A draft of about 230 bytes."""
     return draft(number, body=b"line %d " % number + b"." * 150)
+
+
+async def appended(log: SqliteLog, one: Draft) -> Outcome:
+    """What became of a draft; raises the error that it is answered with."""
+    (outcome,) = await log.append([one])
+    if isinstance(outcome, StorageError):
+        raise outcome
+    return outcome
 
 
 class FilledCase(SynchronousTestCase):
@@ -160,9 +169,9 @@ class DamageTests(FilledCase):
             log.read_back(ROOM, lost + 2, 1, MUCH),
             log.position(ROOM, lost + 1),
             log.trim(ROOM, lost + 10),
-            log.append([line(lost + 1)]),
+            appended(log, line(lost + 1)),
         ):
-            error = self.assertRaises(Unavailable, self.rig.wait, work)
+            error = self.assertRaises(Damaged, self.rig.wait, work)
             self.assertIn(f"entry {lost + 1} of {ROOM} is missing", str(error))
         page = self.rig.wait(log.read_back(ROOM, 101, 1000, MUCH))
         self.assertTrue(page.more)
@@ -178,9 +187,9 @@ class DamageTests(FilledCase):
             log.read_back("+other", 9, 5, MUCH),
             log.position("+other", 2),
             log.trim("+other", 3),
-            log.append([draft(2, room="+other")]),
+            appended(log, draft(2, room="+other")),
         ):
-            self.assertRaises(Unavailable, self.rig.wait, work)
+            self.assertRaises(Damaged, self.rig.wait, work)
         self.assertEqual(len(self.rig.wait(log.read(ROOM, 0, 1000, MUCH)).frames), self.COUNT)
 
     def test_entries_that_are_there_twice(self) -> None:
