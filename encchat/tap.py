@@ -189,11 +189,7 @@ def _make_service(
     )
 
     def make_hub() -> Hub:
-        log = (
-            MemoryLog(PASSING_LOG + os.urandom(8))
-            if config.log == "memory"
-            else _open_log(config, data, reactor)
-        )
+        log = _open_log(config, data, reactor)
         return Hub(log, log, ReactorTurn(reactor), settings, blobs=FileBlobs(data, reactor))
 
     caps = Caps(config.max_connections + 100, config.max_half_open, config.max_per_address)
@@ -229,10 +225,21 @@ def _tapped(names: Sequence[str]) -> Callable[[IServerCipher], IServerCipher]:
     ).server
 
 
-def _open_log(config: Config, data: Path, reactor: Any) -> SqliteLog:
-    return open_sqlite_log(
-        data / "log.sqlite", reactor, durability="relaxed" if config.durability == "relaxed" else "full"
-    )
+def _open_log(config: Config, data: Path, reactor: Any) -> MemoryLog | SqliteLog:
+    """The log that is asked for. One that may lose something says so."""
+    log = Logger(namespace="encchat")
+    if config.log == "memory":
+        log.warn(
+            "--log memory: messages, names and rooms are kept nowhere; when the service ends they are gone"
+        )
+        return MemoryLog(PASSING_LOG + os.urandom(8))
+    if config.durability == "relaxed":
+        log.warn(
+            "--durability relaxed: what is acknowledged outlives the service, but a power cut may take the "
+            "last seconds of it"
+        )
+        return open_sqlite_log(data / "log.sqlite", reactor, durability="relaxed")
+    return open_sqlite_log(data / "log.sqlite", reactor, durability="full")
 
 
 def _data_directory(config: Config) -> Path:

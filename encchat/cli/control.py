@@ -21,7 +21,7 @@ FILE = "control"
 PATIENCE = 30.0
 MAX_ANSWER = 64 * 1024 * 1024
 #: What the letter behind a time stands for, in seconds.
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 class NoServer(LinkError):
@@ -137,14 +137,15 @@ def kick(who: str, reason: str, data: Path | None) -> None:
     click.echo(f"{closed} sessions closed.")
 
 
-def to_seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    """How long, such as 90s, 15m, 2h or 7d."""
-    number, unit = value[:-1], value[-1:]
-    if number.isascii() and number.isdigit() and unit in UNITS and int(number) * UNITS[unit] < 2**31:
-        return int(number) * UNITS[unit]
-    if value == "0":
+def to_seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
+    """How long, such as 90s, 15m, 2h or 7d; 0, for ever, where nothing is said. What was said must be more
+    than 0: a ban of 0m is not meant for ever."""
+    if value is None:
         return 0
-    raise click.BadParameter("write a number and s, m, h or d, such as 2h", ctx, param)
+    number, unit = value[:-1], value[-1:]
+    if number.isascii() and number.isdigit() and unit in UNITS and 0 < int(number) * UNITS[unit] < 2**31:
+        return int(number) * UNITS[unit]
+    raise click.BadParameter("write a number above 0 and s, m, h, d or w, such as 2h", ctx, param)
 
 
 @click.command()
@@ -153,7 +154,6 @@ def to_seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "--for",
     "seconds",
     metavar="TIME",
-    default="0",
     callback=to_seconds,
     help="How long, such as 15m, 2h or 7d [default: until you unban].",
 )

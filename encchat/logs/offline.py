@@ -27,7 +27,7 @@ _PAGE, _PAGE_BYTES = 1000, 1024 * 1024
 
 
 class Unreadable(ConfigError):
-    """{path} cannot be read: {reason}. Name the directory of the service with --data DIR."""
+    """{path} cannot be read: {reason}."""
 
 
 class Broken(ConfigError):
@@ -59,7 +59,8 @@ def opened(path: Path, *, earlier: bool = False) -> Iterator[sqlite3.Connection]
     """
     try:
         if not path.is_file():
-            raise Unreadable(path=str(path), reason="there is no such file")
+            hint = "" if path.name != FILE else "; name the directory of the service with --data DIR"
+            raise Unreadable(path=str(path), reason="there is no such file" + hint)
         if inspect_file(path) != len(UPGRADES) and not earlier:
             raise Unreadable(path=str(path), reason="it is of an earlier version, which the service upgrades")
         with closing(open_reader(path)) as connection:

@@ -98,10 +98,11 @@ class ControlTests(SynchronousTestCase):
     def test_kick_and_ban(self) -> None:
         done, asked = self.run_with({"ok": True, "closed": 2}, "kick", "bob", "--reason", "go")
         self.assertEqual((done.exit_code, asked), (0, {"do": "kick", "who": "bob", "reason": "go"}))
-        for written, seconds in (("0", 0), ("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800)):
+        self.assertEqual(self.run_with({"ok": True, "closed": 2}, "ban", "bob")[1]["seconds"], 0)
+        for written, seconds in (("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800), ("1w", 604_800)):
             done, asked = self.run_with({"ok": True, "closed": 2}, "ban", "bob", "--for", written)
             self.assertEqual((done.exit_code, asked["seconds"]), (0, seconds))
-        for written in ("", "2", "h", "-1h", "1e9d", "2 h", "99999999d", "²h"):
+        for written in ("", "0", "0m", "2", "h", "-1h", "1e9d", "2 h", "99999999d", "²h"):
             self.assertEqual(self.run_alone("ban", "bob", "--for", written).exit_code, 2, written)
 
     def test_unban(self) -> None:

@@ -289,7 +289,7 @@ class Whole(LogCase):
         self.refused(78, "no backup that can be used", "restore", copy)
         (self.data / "text").write_text("dear diary" * 10)
         self.refused(78, "not a database", "restore", self.data / "text")
-        self.refused(78, "no such file", "restore", self.data / "nothing")
+        self.refused(78, "nothing cannot be read: there is no such file.\n", "restore", self.data / "nothing")
         self.assertEqual(self.path.read_bytes(), before)
 
 
@@ -306,7 +306,7 @@ class Unusable(LogCase):
             self.refused(78, word, *command)
 
     def test_there_is_none(self) -> None:
-        self.every("there is no such file")
+        self.every("there is no such file; name the directory of the service with --data DIR")
 
     def test_of_another_program_a_later_version_or_none(self) -> None:
         self.fill(draft(1))

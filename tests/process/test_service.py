@@ -52,6 +52,13 @@ class Starting(ProcessCase):
         self.assertEqual([service.listener(n)["cipher"] for n in (0, 1)], ["rsa", "tls"])
         self.assertNotEqual(service.listener(0)["fingerprint"], service.listener(1)["fingerprint"])
 
+    async def test_says_what_its_log_may_lose(self) -> None:
+        relaxed = await self.serve("--durability", "relaxed")
+        await relaxed.line("a power cut may take the last seconds")
+        await relaxed.stop()
+        passing = await self.serve("--log", "memory")
+        await passing.line("when the service ends they are gone")
+
     async def test_a_file_of_options(self) -> None:
         config = self.home / "encchat.toml"
         config.write_text('port = "tcp:0:interface=127.0.0.1"\nannounce = true\ndata = "elsewhere"\n')
