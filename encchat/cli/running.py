@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,10 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from encchat.cli.client import Unforeseen, unforeseen
+from encchat.cli.standard import SIGNALS, heeded
 from encchat.errors import EncchatError
-
-#: What each signal ends with, as a shell would say it.
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @implementer(ILogObserver)
@@ -43,9 +39,7 @@ class Runner:
         :raises EncchatError: ``main`` did, or something was not foreseen.
         """
         globalLogBeginner.beginLoggingTo([self], discardBuffer=True, redirectStandardIO=False)
-        # What the caller has us ignore (nohup, a shell's background job) stays ignored.
-        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        handlers = {number: signal.signal(number, self._signal) for number in heeded}
+        handlers = {number: signal.signal(number, self._signal) for number in heeded()}
         self._reactor.callWhenRunning(self._start, main)
         try:
             self._reactor.run(installSignalHandlers=False)
@@ -89,23 +83,3 @@ class Runner:
     def _cancel(self) -> None:
         if self._main is not None:
             self._main.cancel()
-
-
-def status(program: str) -> Callable[[str], None]:
-    """A function that tells a line on stderr, and does not mind if nobody is there."""
-
-    def tell(text: str) -> None:
-        with suppress(OSError):
-            print(f"{program}: {text}", file=sys.stderr, flush=True)
-
-    return tell
-
-
-def open_standard_handles() -> None:
-    """Let stdin, stdout and stderr be /dev/null where the caller has closed them: else the next file that
-    is opened, a key perhaps, would take their place."""
-    for handle in (0, 1, 2):
-        try:
-            os.fstat(handle)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)

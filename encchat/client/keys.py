@@ -12,6 +12,9 @@ from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, Filter, has_focus
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+#: What C-c twice on an empty line ends with.
+INTERRUPTED = 130
+
 
 class Desk(Protocol):
     """What the keys do."""
@@ -20,6 +23,8 @@ class Desk(Protocol):
     def asking(self) -> bool: ...
     @property
     def question(self) -> str: ...
+    @property
+    def text(self) -> str: ...
     def may_send(self, text: str) -> bool: ...
     def refuse(self) -> None: ...
     def entered(self, text: str) -> None: ...
@@ -31,7 +36,7 @@ class Desk(Protocol):
     def paged(self) -> None: ...
     def cleared(self) -> None: ...
     def interrupted(self) -> bool: ...
-    def leave(self) -> None: ...
+    def leave(self, code: int) -> None: ...
 
 
 def bindings(desk: Desk) -> KeyBindings:
@@ -100,7 +105,15 @@ def _line_keys(keys: KeyBindings, desk: Desk, typing: Filter) -> None:
             event.current_buffer.reset()
             desk.cleared()
         elif desk.interrupted():
-            desk.leave()
+            desk.leave(INTERRUPTED)
+
+    @keys.add("c-d", filter=typing & Condition(lambda: not desk.text))
+    def _end(event: KeyPressEvent) -> None:
+        desk.leave(0)
+
+    @keys.add("c-z")
+    def _suspend(event: KeyPressEvent) -> None:
+        event.app.suspend_to_background()
 
     @keys.add("c-j", filter=typing)  # what a paste without brackets has at its lines' ends
     def _line_feed(event: KeyPressEvent) -> None:

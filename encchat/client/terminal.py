@@ -1,8 +1,7 @@
 """The console on a terminal: a prompt at the bottom, the talk scrolling above it in the usual scrollback.
 
-Needs Twisted's asyncio reactor, on whose loop prompt_toolkit runs. What is drawn waits a moment, to be drawn
-together with what comes meanwhile, and only so much at once: keys are heard between. When the screen is
-far behind, the server has to wait.
+Needs Twisted's asyncio reactor, on whose loop the prompt stands. What is drawn above it waits a moment
+(``drawing``); when the screen is far behind, the server has to wait.
 """
 
 from __future__ import annotations
@@ -10,17 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 
-from prompt_toolkit import PromptSession
-from prompt_toolkit.application import Application, in_terminal
-from prompt_toolkit.filters import Condition
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import InMemoryHistory
-from prompt_toolkit.styles import Style
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -31,33 +21,19 @@ from encchat.client.colours import Line, Painter, depth_of
 from encchat.client.commands import COMMANDS
 from encchat.client.completion import Completion, Known
 from encchat.client.console import PersonConsole
-from encchat.client.keys import bindings
+from encchat.client.drawing import Drawing
 from encchat.client.outbox import Item
-from encchat.client.paste import Pasting, TooLong
+from encchat.client.prompt import Prompt
 from encchat.client.sealnews import room_words
 from encchat.client.show import now
 from encchat.client.status import Status, shown_room, status_text
-from encchat.client.window import Keyboard, Window
-from encchat.client.wrapping import wrapped
 from encchat.errors import EncchatError
 from encchat.text import clean_line
 
-#: Seconds from one drawing to the next at least: what comes meanwhile is drawn together.
-DRAW_EVERY = 0.1
-#: Lines that are drawn at once, and that wait above which the server must not send more.
-DRAWN, BEHIND = 200, 2000
 #: Seconds between questions of how fast the server answers.
 PING_EVERY = 15.0
 #: Seconds that what was typed may take to come back before it is shown as queued.
 SHOWN_AFTER = 1.0
-#: Exit code after C-c on an empty line.
-INTERRUPTED = 130
-
-STYLE = Style.from_dict({"room": "bold", "bottom-toolbar": "reverse"})
-
-
-class Interrupted(Exception):
-    """C-c twice on an empty line. (A task that ends with KeyboardInterrupt would stop asyncio's loop.)"""
 
 
 class TerminalGone(EncchatError):
@@ -67,28 +43,19 @@ class TerminalGone(EncchatError):
 
 
 class Terminal(PersonConsole):
-    """Draws around a prompt (keys.Desk)."""
+    """Draws above a prompt, and does what is typed there (prompt.Listener, drawing.Owner)."""
 
-    def __init__(self, clock: IReactorTime, chat: Chat, room: str, address: str, history: int | None) -> None:
+    def __init__(
+        self, clock: IReactorTime, chat: Chat, room: str, address: str, history: int | None, prompt: Prompt
+    ) -> None:
         super().__init__(clock, chat, room, history)
         self._address = address
-        self._waiting: deque[Line] = deque()
-        self._signals = ""
-        self._timer: IDelayedCall | None = None
+        self._prompt = prompt
+        self._drawing = Drawing(clock, prompt, Painter(depth_of(os.environ)), self)
         self._ping_timer: IDelayedCall | None = None
         self._held = False
-        self._draw_at = 0.0
         self._unsent: list[Item] = []
-        self._session: PromptSession[str] | None = None
-        self._prompt: asyncio.Future[str] | None = None
-        #: Fires once the prompt is on the screen; what takes long waits for it.
-        self.painted: Deferred[None] = Deferred()
-        depth = depth_of(os.environ)
-        self._painter = Painter(depth)
-        self._window = Window(depth)
-        self._pasting = Pasting()
         self._completion = Completion(self._known)
-        self._interrupts = 0
         #: Whether it was said where to scroll.
         self._paged = False
         #: The room that is shown, and how it is protected.
@@ -101,143 +68,69 @@ class Terminal(PersonConsole):
         except OSError:
             raise TerminalGone() from None
         finally:
-            self._session = None
             if self._ping_timer is not None and self._ping_timer.active():
                 self._ping_timer.cancel()
-            if self._prompt is None or self._prompt.done():
-                self._draw_last()
-
-    def _draw_last(self) -> None:
-        with suppress(OSError):
-            self._draw_all()
+            if self._prompt.over.done():
+                self._drawing.finish()
 
     async def closed(self) -> None:
         """Wait until the terminal is given back, when the conversation was cut off; nothing may be written to
         it before."""
-        if self._prompt is not None and not self._prompt.done():
-            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([self._prompt])))
-            self._draw_last()
+        if not self._prompt.over.done():
+            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([self._prompt.over])))
+            self._drawing.finish()
 
     async def converse(self) -> None:
-        """One prompt from here to the end. (Were there one for each line, what is typed between two of
-        them would be echoed anywhere, and C-d be lost.)"""
-        session: PromptSession[str] = PromptSession(
-            lambda: [
-                (
-                    "class:room",
-                    self.question or shown_room(self.title(self.room) if self.room else "no room"),
-                ),
-                ("", "> "),
-            ],
-            bottom_toolbar=self._bottom,
-            style=STYLE,
-            erase_when_done=True,
-            key_bindings=bindings(self),
-            history=InMemoryHistory(),
-            input=Keyboard(sys.stdin),
-            output=self._window,
-            enable_suspend=True,
-            is_password=Condition(lambda: bool(self.question)),
-        )
-        session.app.ttimeoutlen = session.app.timeoutlen = 0.1  # seconds that ESC waits for what may follow
-        session.app.after_render += self._rendered
-        self._session = session
+        """Listen to the prompt, which stands already, until the person leaves."""
+        self._prompt.attach(self)
         self._ping()
         # What is here now stays to the end: not to be looked through again each time that garbage is
         # collected, which would make keys wait.
         gc.freeze()
-        self._prompt = asyncio.ensure_future(session.prompt_async(handle_sigint=False))
-        try:
-            await Deferred.fromFuture(self._prompt)
-        except EOFError:
-            return
-        except Interrupted:
-            self.finish(INTERRUPTED)
-
-    def _rendered(self, app: Application[str]) -> None:
-        if not self.painted.called:
-            self.painted.callback(None)
+        code = await Deferred.fromFuture(self._prompt.over)
+        if code:
+            self.finish(code)
 
     # ------------------------------------------------------------------------------------- drawing
 
     def show(self, lines: Sequence[Line]) -> None:
         """Draw lines above the prompt, soon."""
-        self._waiting += lines
-        if len(self._waiting) > BEHIND and not self._held:
-            self._held = True
-            self.chat.hold()
-        self._draw_soon()
+        self._drawing.show(lines)
 
     def signal(self, code: str) -> None:
-        """Sent with what is drawn next: once, however often it is wanted until then."""
-        self._signals = code
+        """Sent with what is drawn next."""
+        self._drawing.signal(code)
 
     def changed(self) -> None:
         """Draw the status line anew, soon."""
         self._seal = "", ""
-        self._draw_soon()
+        self._drawing.soon()
 
-    def _draw_soon(self) -> None:
-        if self._timer is None:
-            self._timer = self.clock.callLater(max(0.0, self._draw_at - self.clock.seconds()), self._draw_due)
+    def behind(self) -> None:
+        """Let the server wait."""
+        if not self._held:
+            self._held = True
+            self.chat.hold()
 
-    def _draw_due(self) -> None:
-        try:
-            self._draw()
-        except OSError:
-            if not self.over.called:
-                self.over.errback(TerminalGone())
-
-    def _draw(self) -> None:
-        self._timer = None
-        self._draw_at = self.clock.seconds() + DRAW_EVERY
-        if not self._waiting and not self._signals:
-            if self._session is not None:
-                self._session.app.invalidate()
-            return
-        lines = [self._waiting.popleft() for _ in range(min(DRAWN, len(self._waiting)))]
-        columns = self._window.get_size().columns
-        rows = [row for line in lines for row in wrapped(line, columns)]
-        text, self._signals = self._painter.paint(rows) + self._signals, ""
-        if self._session is None or not self._session.app.is_running:
-            self._write(text)
-        else:
-            self._session.app.create_background_task(self._write_above(text))
-        if self._waiting:
-            self._draw_soon()
-            return
+    def drawn(self) -> None:
+        """All that came is on the screen."""
         if self._held:
             self._held = False
             self.chat.release()
         self.seen(self.chat.reached(self.chat.session.rooms))
 
-    def _draw_all(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        while self._waiting:
-            self._draw()
-            if self._timer is not None and self._timer.active():
-                self._timer.cancel()
+    def gone(self) -> None:
+        """Nothing can be drawn any more."""
+        if not self.over.called:
+            self.over.errback(TerminalGone())
 
-    async def _write_above(self, text: str) -> None:
-        with self._window.at_once():
-            async with in_terminal():
-                self._window.write_raw(text)
+    def label(self) -> str:
+        """What stands before the line."""
+        return shown_room(self.title(self.room) if self.room else "no room")
 
-    def _write(self, text: str) -> None:
-        self._window.write_raw(text)
-        self._window.flush()
-
-    def _bottom(self) -> FormattedText:
+    def bar(self, before: str, columns: int) -> str:
         """The line at the bottom."""
-        columns = self._window.get_size().columns
-        assert self._session is not None
-        before = self._session.default_buffer.document.text_before_cursor
-        if self._pasting.asking:
-            text = " " + self._pasting.question(self._session.default_buffer.text)
-        else:
-            text = self._completion.shown(before, columns) or status_text(self._status(), columns)
-        return FormattedText([("", text)])
+        return self._completion.shown(before, columns) or status_text(self._status(), columns)
 
     def _status(self) -> Status:
         copy = self.chat.session.rooms.get(self.room or "")
@@ -279,7 +172,7 @@ class Terminal(PersonConsole):
         self._ping_timer = self.clock.callLater(PING_EVERY, self._ping)
         self.chat.session.ping()
         self.chat.flush()
-        self._draw_soon()  # the server may owe the last answer still
+        self._drawing.soon()  # the server may owe the last answer still
 
     def queued(self, items: Sequence[Item]) -> None:
         """Show them as queued now; they are shown again, as any other message, once they are sent."""
@@ -305,60 +198,27 @@ class Terminal(PersonConsole):
             self.queued([item for item in items if item.msgid in waiting])
 
     def hide(self, question: str) -> None:
-        """The prompt asks, and shows stars (``converse``)."""
-        self._draw_soon()
+        """The prompt asks, and shows stars."""
+        self._drawing.soon()
 
     def prefill(self, text: str) -> bool:
         """Put a text into the line."""
-        if self._session is None:
-            return False
-        self._session.default_buffer.text = text
-        self._session.default_buffer.cursor_position = len(text)
-        return True
+        return self._prompt.prefill(text)
 
     def clear(self) -> bool:
         """As C-l."""
-        if self._session is not None:
-            self._session.app.renderer.clear()
-            self._draw_soon()
+        self._prompt.clear()
         return True
 
-    # -------------------------------------------------------------------------------- for the keys
-
-    @property
-    def asking(self) -> bool:
-        """Whether a question waits for its answer."""
-        return self._pasting.asking
-
-    def may_send(self, text: str) -> bool:
-        """Whether what is typed can go without a question."""
-        return self._pasting.may_send(text)
-
-    def refuse(self) -> None:
-        """The answer is no."""
-        self._pasting.kept()
+    # ------------------------------------------------------------------------------- for the prompt
 
     def entered(self, text: str) -> None:
         """A line is complete."""
-        self.cleared()
         self.typed(text)
-
-    def pasted(self, data: str, already: str) -> str:
-        """Something is pasted; returns what of it is taken."""
-        try:
-            return self._pasting.paste(data, already)
-        except TooLong as error:
-            self.warn(str(error))
-            return ""
-
-    def cleared(self) -> None:
-        """The line is empty."""
-        self._pasting.cleared()
-        self._interrupts = 0
 
     def complete(self, before: str, by: int) -> str | None:
         """Tab."""
-        return None if self.question else self._completion.step(before, by)
+        return self._completion.step(before, by)
 
     def go_to(self, number: int) -> None:
         """The room of that number."""
@@ -390,21 +250,13 @@ class Terminal(PersonConsole):
                 "what was said is in your terminal's own scrollback (often Shift-PageUp); /history shows more"
             )
 
-    def interrupted(self) -> bool:
-        """C-c on an empty line; whether to leave."""
-        if self.question:
-            self.answer(None)
-            return False
-        self._interrupts += 1
-        if self._interrupts > 1:
-            return True
-        self.note("C-d leaves, or C-c once more")
-        return False
+    def refused(self) -> None:
+        """A question is not to be answered."""
+        self.answer(None)
 
-    def leave(self) -> None:
-        """End the conversation as by an interrupt."""
-        assert self._session is not None
-        self._session.app.exit(exception=Interrupted(), style="class:aborting")
+    def interrupted(self) -> None:
+        """C-c on an empty line, once."""
+        self.note("C-d leaves, or C-c once more")
 
     def _known(self) -> Known:
         copy = self.chat.session.rooms.get(self.room or "")

@@ -6,8 +6,8 @@ import fcntl
 import struct
 import sys
 import termios
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input.vt100 import Vt100Input
@@ -31,13 +31,18 @@ class Keyboard(Vt100Input):
         return nullcontext()
 
 
-class Window(Vt100_Output):
+class Display(Vt100_Output):
     """The prompt stands right below the last line. So nobody has to ask the terminal where the cursor is
     each time that lines were drawn: its answers would come as keys, late on a slow line, and after the
-    end into the shell."""
+    end into the shell.
+
+    ``hold`` lets what is written wait for ``release``: a prompt that is taken away, drawn above and put back
+    in one piece does not flicker."""
 
     def __init__(self, depth: Depth) -> None:
         self._held = False
+        #: Told when the terminal turns out to be gone; without it, that is raised.
+        self.gone: Callable[[OSError], object] | None = None
         super().__init__(
             sys.stdout,
             _size,
@@ -45,21 +50,29 @@ class Window(Vt100_Output):
             enable_cpr=False,
         )
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """What is written meanwhile goes out in one piece: a prompt that is taken away, drawn above and put
-        back does not flicker."""
+    def hold(self) -> None:
+        """Send nothing until ``release``."""
         self._held = True
-        try:
-            yield
-        finally:
+
+    def release(self) -> None:
+        """Send what was held, if anything was."""
+        if self._held:
             self._held = False
             self.flush()
 
     def flush(self) -> None:
-        """Send what was written, unless more is to go with it."""
-        if not self._held:
+        """Send what was written, unless more is to go with it.
+
+        :raises OSError: the terminal is gone, and nobody is told.
+        """
+        if self._held:
+            return
+        try:
             super().flush()
+        except OSError as error:
+            if self.gone is None:
+                raise
+            self.gone(error)
 
     def get_rows_below_cursor_position(self) -> int:
         """As many as there must be; the prompt takes more when it needs them."""

@@ -18,7 +18,8 @@ from twisted.trial.unittest import TestCase
 
 from encchat.cli import running
 from encchat.cli.client import Unforeseen
-from encchat.cli.running import Runner, open_standard_handles, status
+from encchat.cli.running import Runner
+from encchat.cli.standard import open_standard_handles, status
 from encchat.errors import ConfigError
 
 

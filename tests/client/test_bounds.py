@@ -6,12 +6,16 @@ import errno
 import re
 import tracemalloc
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
 
 from twisted.internet.defer import Deferred
 
 from encchat.client import events as e
 from encchat.client.colours import Depth, Line, Painter
-from encchat.client.terminal import BEHIND, DRAWN, Terminal, TerminalGone
+from encchat.client.drawing import BEHIND, DRAW_EVERY, DRAWN, WRITTEN
+from encchat.client.prompt import Prompt
+from encchat.client.terminal import Terminal, TerminalGone
 from encchat.client.wrapping import wrapped
 from encchat.messages import Entry
 from tests.client.test_console import LOBBY, ConsoleTestCase, Screen
@@ -51,13 +55,39 @@ class LongRuns(ConsoleTestCase):
         self.assertEqual(self.screen.tabs.unread, {"+other": 7999})
 
 
+class Paper:
+    """A prompt that nobody types at."""
+
+    columns = 80
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.gone = False
+        self.over = SimpleNamespace(done=lambda: True)
+
+    def put(self, text: str) -> None:
+        if self.gone:
+            raise OSError(errno.EIO, "gone")
+        self.written.append(text)
+
+    def redraw(self) -> None:
+        """Nobody looks."""
+
+
 class FarBehind(ConsoleTestCase):
     """The terminal, without one."""
 
     def make(self, history: int | None) -> Terminal:
-        terminal = Terminal(self.world.clock, self.world.chat, LOBBY, "chat.example:9999", history)
-        self.written: list[str] = []
-        self.patch(terminal, "_write", self.written.append)
+        self.paper = Paper()
+        self.written = self.paper.written
+        terminal = Terminal(
+            self.world.clock,
+            self.world.chat,
+            LOBBY,
+            "chat.example:9999",
+            history,
+            cast(Prompt, self.paper),
+        )
         self.patch(terminal, "converse", self.never)
         return terminal
 
@@ -70,14 +100,11 @@ class FarBehind(ConsoleTestCase):
 
     def test_a_screen_that_is_gone_ends_the_conversation(self) -> None:
         terminal = self.start()
-        self.patch(terminal, "_write", self.gone)
+        self.paper.gone = True
         terminal.show([[("", "who sees this?")]])
         self.world.clock.advance(1)
         self.world.settle()
         self.assertIsInstance(self.error, TerminalGone)
-
-    def gone(self, text: str) -> None:
-        raise OSError(errno.EIO, "gone")
 
     def test_the_server_waits_while_the_screen_is_far_behind(self) -> None:
         terminal = self.start()
@@ -85,12 +112,25 @@ class FarBehind(ConsoleTestCase):
         self.written.clear()
         terminal.show([[("", str(number))] for number in range(BEHIND + 1)])
         self.assertTrue(self.world.transport.paused)
-        self.world.clock.advance(0.2)
-        self.assertEqual(sum(text.count("\r\n") for text in self.written), DRAWN)
+        for drawn in range(1, 4):
+            self.world.clock.advance(DRAW_EVERY)
+            self.assertEqual(sum(text.count("\r\n") for text in self.written), drawn * DRAWN)
+        self.assertEqual(len(self.written), 3)
         self.world.later(30, step=0.1)
         self.assertFalse(self.world.transport.paused)
         shown = "".join(self.written).split("\r\n")
         self.assertEqual(shown[: BEHIND + 1], [str(number) for number in range(BEHIND + 1)])
+
+    def test_little_is_written_at_once_however_long_the_lines_are(self) -> None:
+        terminal = self.start()
+        self.world.clock.advance(1)
+        self.written.clear()
+        terminal.show([[("", "x" * 3000)] for _ in range(50)])
+        self.world.clock.advance(DRAW_EVERY)
+        self.assertLess(len(self.written[0]), WRITTEN + 3010)
+        self.world.later(2, step=0.1)
+        self.assertEqual(self.seen().count("x"), 150_000)
+        self.assertEqual(len(self.written), 9)
 
     def test_what_is_typed_and_does_not_come_back_is_shown_as_queued(self) -> None:
         terminal = self.start()

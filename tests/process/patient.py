@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from encchat.cli import client_run
+from encchat.cli import first_prompt
 from encchat.cli.client import main
 
-_install = client_run._install_for_terminal
+_load = first_prompt.load
 
 
 def _patiently() -> None:
-    _install()
+    _load()
     import_module("encchat.client.terminal").SHOWN_AFTER = 100_000.0
 
 
-client_run._install_for_terminal = _patiently
+first_prompt.load = _patiently
 main()

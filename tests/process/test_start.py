@@ -13,29 +13,23 @@ from tests.process.test_client_terminal import TerminalCase
 #: Runs the client as its console script does, and writes down what is imported at the first prompt.
 WATCHED = """
 import json, sys
-import encchat.cli.client_run as run
+from encchat.cli import first_prompt
+load = first_prompt.load
 
-install = run._install_for_terminal
+def first():
+    with open("modules.json", "w") as file:
+        json.dump(sorted(sys.modules), file)
+    load()
 
-def watch():
-    install()
-    from encchat.client.terminal import Terminal
-    rendered = Terminal._rendered
-
-    def first(self, app):
-        if not self.painted.called:
-            with open("modules.json", "w") as file:
-                json.dump(sorted(sys.modules), file)
-        rendered(self, app)
-
-    Terminal._rendered = first
-
-run._install_for_terminal = watch
+first_prompt.load = first
 from encchat.cli.client import main
 main()
 """
 #: What takes long, and is needed only to connect.
 LATER = (
+    "twisted",
+    "zope",
+    "sqlite3",
     "OpenSSL",
     "cryptography",
     "service_identity",
@@ -45,12 +39,15 @@ LATER = (
     "encchat.ciphers.registry",
     "encchat.ciphers.rsa",
     "encchat.ciphers.tls",
+    "encchat.client.chat",
+    "encchat.client.console",
     "encchat.client.pipe",
+    "encchat.client.session",
+    "encchat.client.store",
+    "encchat.core.sealed",
     "encchat.server",
     "encchat.logs",
-    "twisted.internet.endpoints",
-    "twisted.plugin",
-    "twisted.protocols.tls",
+    "encchat.wire",
 )
 
 
