@@ -152,6 +152,8 @@ class HardenedTalk(Talk):
                     self._layer.peerClosed()
                 case Work(job):
                     self._give_away(job)
+            if self._gone:  # whoever is above closed what was cut already
+                return
         self._watch_backlog()
         self._watch_record()
 

@@ -273,6 +273,19 @@ class Driving(Layers):
         self.assertEqual(self.server.events.count("connectionLost"), 1)
         self.assertEqual(self.server.received, b"")
 
+    def test_whoever_is_above_closes_when_the_connection_is_gone_already(self) -> None:
+        """What came before the end is still opened by a thread, and asks the server to close."""
+        link = self.secured()
+        self.server.got = lambda data: self.server.secure_transport.loseConnection()  # type: ignore[method-assign]  # as a subclass would
+        self.client.secure_transport.write(b"bye")
+        link.flush(settle=False)
+        self.assertEqual(self.reactor.pending_jobs, 1)
+        link.cut()
+        link.flush()
+        self.assertEqual(self.server.received, b"bye")
+        self.assertEqual(self.server.events.count("connectionLost"), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_what_a_thread_has_not_begun_when_the_connection_goes_is_not_done(self) -> None:
         """A reactor that stops waits for its threads: a crowd's records would keep it for long."""
         link = self.secured()
