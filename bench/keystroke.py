@@ -5,8 +5,8 @@ A service, one sender of so many messages a second (``bench._load``, which does 
 keys have one core, the service and the sender the rest. A letter that nobody says is pressed at an odd
 moment; the time until the terminal gets it back is the latency: the kernel's terminal, the client's event
 loop and what it does meanwhile, and prompt_toolkit's drawing. With no messages it is what the editor itself
-takes. On a machine that does other things too, the client waits for its core; the kernel tells how long
-(/proc/PID/schedstat), and the second line of numbers is without that.
+takes. On a machine that does other things too, the client waits for its core, and so does who presses the
+keys; the kernel tells how long (/proc/PID/schedstat), and the second line of numbers is without that.
 
     python -m bench.keystroke [--rates 0,1000] [--keys 1000] [--cipher tls] [--burst 1]
 """
@@ -89,8 +89,11 @@ class Terminal:
         return began
 
     def waited(self) -> float:
-        """Seconds that the client has waited for its core so far."""
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        """Seconds that the client, and we, have waited for a core so far."""
+        return (
+            sum(int(Path(f"/proc/{who}/schedstat").read_text().split()[1]) for who in (self.pid, "self"))
+            / 1e9
+        )
 
     def stop(self) -> None:
         """Leave."""
