@@ -174,7 +174,8 @@ class NotSent(Struct, frozen=True):
 
 
 class Delayed(Struct, frozen=True):
-    """The server cannot take what is sent now; it goes out again in ``seconds``."""
+    """The server cannot take what is sent now; it goes out again in ``seconds``. With the code
+    ``cannot-keep`` it is our own disk that fails."""
 
     code: str
     text: str

@@ -73,6 +73,9 @@ class Session:
     ) -> None:
         self.hello = hello
         self.recall = recall
+        #: Rooms of which entries came that nobody could take: with the next connection they are read on from
+        #: where ``recall`` says.
+        self.reread: set[str] = set()
         #: Raises when the server names a log that it may not have.
         self._judge = judge
         self.state = State.APART
@@ -336,9 +339,12 @@ class Session:
         self._keys_out = False
         self.log = message.log
         for room in self.rooms.values():
-            if fresh:
+            if fresh or room.name in self.reread:
+                entered = room.entered and not fresh
                 room.recall(self.recall(message.log, room.name))
+                room.entered = entered
             self._join_now(room)
+        self.reread.clear()
         return (e.Admitted(message.name, message.log, message.motd, message.software, changed),)
 
     def _refused(self, message: m.Refused) -> Iterable[e.Event]:

@@ -69,6 +69,8 @@ def status_line(event: e.Event) -> str | None:
             return f"{gone} of {clean_line(event.room)} left the server's log unread"
         case e.NotSent():
             return f"not sent to {clean_line(event.item.room)}: {_said(event)}"
+        case e.Delayed(code="cannot-keep"):
+            return f"not sent yet: {_said(event)}"
         case e.Delayed():
             return f"the server asks to wait {event.seconds:.3g} s: {_said(event)}"
         case e.CameOrWent():

@@ -2,13 +2,15 @@
 
 It is opened when both the cipher's identity and the server are known, which are not there from the beginning.
 What a call of it leads to is carried out once its records and what was opened are written, together. A vault
-whose store failed is not believed any more: this run does without.
+whose store failed knows what was never written, and is let go of. Nothing that it led to got out, so once
+there is room again another one begins from what is stored, as after a restart.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -21,7 +23,8 @@ from encchat.client.outbox import Item
 from encchat.client.sealed.kept import Memory
 from encchat.client.sealed.relay import Relay
 from encchat.client.sealed.telling import PLACED, Telling
-from encchat.core.names import is_conversation
+from encchat.client.store.database import StoreFailed
+from encchat.core.names import is_conversation, is_open
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.contacts import Vouches
 from encchat.core.sealed.identities import IdentityKey
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 OF_ROOMS = ("room", "place", "chain", "waiting", "held", "anchor", "marks", "lane")
 #: What is done when a room is made; a conversation is made without a word.
 CREATE, CONVERSE = "create", "converse"
+#: Seconds after which it is looked whether a store that failed can be written again: at first, and at most.
+MEND_AFTER, MEND_EVERY = 5.0, 60.0
 #: The room is there already.
 EXISTS = "room-exists"
 
@@ -88,6 +93,9 @@ class Holder:
         self._later: list[e.Event] = []
         self._patient = True
         self._telling_soon: IDelayedCall | None = None
+        self._mending: IDelayedCall | None = None
+        #: What is stored to be sent while the store cannot be written.
+        self._owed = 0
         self.why_not = "the connection is not ready yet."
 
     @property
@@ -111,8 +119,11 @@ class Holder:
             return
         self.close()
         self._server = server
+        self._try(self._sealing, server, anew)
+
+    def _try(self, sealing: Sealing, server: str, anew: bool) -> None:
         try:
-            self._open(self._sealing, server, anew)
+            self._open(sealing, server, anew)
         except (EncchatError, ImportError) as error:
             self.close()
             self.why_not = str(error)
@@ -150,6 +161,10 @@ class Holder:
     def close(self) -> None:
         """Let go of everything; what is on its way goes on in the next run."""
         self._relay.lost()
+        if self._mending is not None:
+            self._mending.cancel()
+            self._mending = None
+        self._owed = 0
         self._stop_timer()
         if self._telling_soon is not None and self._telling_soon.active():
             self._telling_soon.cancel()
@@ -164,11 +179,45 @@ class Holder:
             lock.release()
 
     def _broken(self, error: StorageError) -> None:
-        self._chat.warn(f"sealed rooms stop in this run: {error}")
+        """The store failed: nothing of what was just done counts."""
+        records, sealing, server = self._records, self._sealing, self._server
         self.close()
-        self._server = ""
         self.why_not = str(error)
-        self._sealing = None
+        if records is None or sealing is None or not isinstance(error, StoreFailed):
+            self._chat.warn(f"sealed rooms stop in this run: {error}")
+            self._server, self._sealing = "", None
+            return
+        self._chat.warn(f"sealed rooms stop until that is mended: {error}")
+        with suppress(StorageError):
+            self._owed = sum(1 for _ in records.scan("out", ""))
+        self._mend_later(lambda: self._mend(records, sealing, server), MEND_AFTER)
+
+    def _mend_later(self, mend: Callable[[], StoreFailed | None], seconds: float) -> None:
+        def now() -> None:
+            self._mending = None
+            error = mend()
+            if error is not None:
+                wait = min(2 * seconds, MEND_EVERY)
+                self._mend_later(mend, wait)
+                if self._owed:
+                    self._chat.tell([e.Delayed("cannot-keep", str(error), wait)])
+
+        self._mending = self._clock.callLater(seconds, now)
+
+    def _mend(self, records: Records, sealing: Sealing, server: str) -> StoreFailed | None:
+        """If the store can be written again, begin from what it has, with a new connection."""
+        try:
+            records.probe()
+        except StoreFailed as error:
+            return error
+        self._try(sealing, server, anew=False)
+        if self._vault is not None:
+            self._chat.warn("there is room again: sealed rooms go on")
+        for room in self._session.rooms:
+            if not is_open(room):
+                self._session.reread.add(room)
+        self._chat.redial()
+        return None
 
     # ------------------------------------------------------------------------------------- the vault
 

@@ -213,7 +213,7 @@ class SealedRooms(People):
         """How much was said or changed and is not stored yet, in rooms that we are in or about to enter."""
         vault = self._vault
         if vault is None:
-            return 0
+            return self._owed
         rooms = self._session.rooms
         return sum(x.room in rooms or x.room in self.entering for x in vault.outgoing())
 

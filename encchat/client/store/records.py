@@ -20,6 +20,8 @@ from encchat.core.sealed.keeper import Record
 MAX_SAID = 50_000
 #: How often, in entries, it is looked whether that is exceeded.
 _LOOK_EVERY = 1000
+#: What is written to see whether that is possible, and how large it is.
+_PROBE, _PROBED = "probe", 256 * 1024
 #: Rows that are read at a time.
 _PAGE = 200
 
@@ -110,6 +112,20 @@ class Records:
                     "UPDATE SET generation = excluded.generation, data = excluded.data",
                     (self._scope, record.kind, tag, sealed, record.generation, record.data),
                 )
+
+    def probe(self) -> None:
+        """See whether as much can be written as a vault writes at a time; nothing stays of it.
+
+        :raises StoreFailed: it cannot.
+        """
+        tag = self._tag(_PROBE, "")
+        with self._change() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, 0, zeroblob(?))",
+                (self._scope, _PROBE, tag, b"", _PROBED),
+            )
+        with self._change() as database:
+            database.execute("DELETE FROM records WHERE scope = ? AND kind = ?", (self._scope, _PROBE))
 
     def forget(self, *kinds: str) -> None:
         """Drop all records of these kinds."""

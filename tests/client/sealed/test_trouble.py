@@ -7,8 +7,10 @@ from typing import Any
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.sealed.holding import SealedUnavailable
+from encchat.client.show import status_line
 from encchat.client.store.database import StoreFailed
 from encchat.client.store.records import Records
+from encchat.core.sealed import events as fx
 from encchat.wire import decode_client
 from tests.client.sealed.town import TALK, Person, TownCase
 
@@ -81,32 +83,95 @@ class Patience(TownCase):
 
 
 class Disk(TownCase):
-    def test_a_full_disk(self) -> None:
-        alice = self.person("alice")
-        self.person("bob")
-        alice.say(alice.sealed.conversation("bob"), "one")
+    """The disk fills up, and has room again."""
 
-        def full(records: Records, changes: object) -> None:
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.bob = self.person("alice"), self.person("bob")
+        self.alice.say(self.alice.sealed.conversation("bob"), "one")
+        self.full, records = False, self.alice.sealed._records
+        assert records is not None
+        self.hers = records.name
+        write, probe = Records.write, Records.probe
+
+        def writing(records: Records, changes: Any) -> None:
+            self.fail_if_full(records)
+            write(records, changes)
+
+        def probing(records: Records) -> None:
+            self.fail_if_full(records)
+            probe(records)
+
+        self.patch(Records, "write", writing)
+        self.patch(Records, "probe", probing)
+
+    def fail_if_full(self, records: Records) -> None:
+        if self.full and records.name == self.hers:
             raise StoreFailed(path="client.sqlite", reason="no space left")
 
-        self.patch(Records, "write", full)
-        self.assertRaises(SealedUnavailable, alice.chat.say, TALK, "lost in words")
-        self.assertIn("no space left", str(alice.listener.warnings))
-        self.assertIn("no space left", alice.sealed.why_not)
-        self.assertEqual((alice.sealed.available, alice.chat.unacknowledged), (False, 0))
+    def test_what_cannot_be_kept_is_not_sent(self) -> None:
+        """It says so, in words, and nothing is sent. Open rooms go on."""
+        self.full = True
+        self.assertRaises(SealedUnavailable, self.alice.chat.say, TALK, "lost in words")
+        self.assertIn("no space left", str(self.alice.listener.warnings))
+        self.assertIn("no space left", self.alice.sealed.why_not)
+        self.assertEqual((self.alice.sealed.available, self.alice.chat.unacknowledged), (False, 0))
+        self.alice.chat.session.join("+lobby")
+        self.town.later(300, 5)
+        self.alice.chat.say("+lobby", "open rooms go on")
+        self.town.settle()
+        self.assertEqual(self.alice.texts("+lobby"), ["open rooms go on"])
+        self.assertEqual(str(self.alice.listener.warnings).count("no space left"), 1, "told once")
 
-    def test_full_and_then_not(self) -> None:
-        alice, bob = self.person("alice"), self.person("bob")
-        alice.say(alice.sealed.conversation("bob"), "one")
+    def test_it_goes_on_by_itself(self) -> None:
+        """What was said meanwhile is read, in order and once; what was not acknowledged is sent, once."""
+        self.alice.bend = lambda message: () if isinstance(message, m.Sent) else (message,)
+        self.alice.chat.say(TALK, "on its way")
+        self.full = True
+        self.town.settle()
+        for text in ("two", "three"):
+            self.bob.say(TALK, text)
+            self.town.later(10)
+        self.assertFalse(self.alice.sealed.available)
+        self.assertRaises(SealedUnavailable, self.alice.chat.say, TALK, "lost in words")
+        self.assertEqual(self.alice.texts(TALK), ["one"])
+        self.assertEqual(self.alice.chat.unacknowledged, 1)
+        self.assertIn("not sent yet: ", str(status_line(self.alice.of(e.Delayed)[-1])))
+        self.full = False
+        self.alice.bend = lambda message: (message,)
+        self.town.later(70)
+        self.assertTrue(self.alice.sealed.available)
+        self.assertIn("go on", self.alice.listener.warnings[-1])
+        said = ["one", "on its way", "two", "three"]
+        self.assertEqual(self.alice.texts(TALK), said)
+        self.alice.say(TALK, "four")
+        self.bob.say(TALK, "five")
+        for person in (self.alice, self.bob):
+            self.assertEqual(person.texts(TALK), [*said, "four", "five"])
+            self.assertEqual(person.news(fx.RolledBack) + person.news(fx.Forked), [])
+        self.assertEqual(self.alice.chat.unacknowledged, 0)
 
-        def full(changes: object) -> None:
-            raise StoreFailed(path="client.sqlite", reason="no space left")
-
-        self.patch(alice.sealed._records, "write", full)
-        bob.say(TALK, "two")
-        self.assertFalse(alice.sealed.available)
-        alice.restart()
+    def test_full_when_it_is_said(self) -> None:
+        """A process that is ended on a full disk goes on in the next run."""
+        self.full = True
+        self.bob.say(TALK, "two")
+        self.assertFalse(self.alice.sealed.available)
+        self.full = False
+        self.alice.restart()
         self.town.later(1)
-        self.assertEqual(alice.texts(TALK), ["one", "two"])
-        alice.say(TALK, "three")
-        self.assertEqual(bob.texts(TALK), ["one", "two", "three"])
+        self.assertEqual(self.alice.texts(TALK), ["one", "two"])
+        self.alice.say(TALK, "three")
+        self.assertEqual(self.bob.texts(TALK), ["one", "two", "three"])
+
+    def test_full_again_and_again(self) -> None:
+        """However often."""
+        for number in range(6):
+            self.full = True
+            self.bob.say(TALK, f"bob {number}")
+            self.town.later(20, 5)
+            self.full = False
+            self.town.later(70, 5)
+            self.alice.say(TALK, f"alice {number}")
+        expected = ["one", *(f"{name} {number}" for number in range(6) for name in ("bob", "alice"))]
+        for person in (self.alice, self.bob):
+            self.assertEqual(person.texts(TALK), expected)
