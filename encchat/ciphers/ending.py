@@ -210,4 +210,4 @@ class Ending(Protocol):
             return ""
         address = str(getattr(self.getPeer(), "host", "local"))
         count = self.quiet.count(address, self.clock.seconds())
-        return None if count is None else f" ({count - 1} more like this were not told)" if count > 1 else ""
+        return None if count is None else f" ({count - 1} more failed and were not told)" if count > 1 else ""
