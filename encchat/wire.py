@@ -27,6 +27,7 @@ from encchat.messages import (
 )
 
 _LENGTH = Packer(">I")
+_SHA256 = sha256()  # copied for each hash: OpenSSL takes as long to look the algorithm up as to run it
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[ClientMessage] = msgspec.msgpack.Decoder(ClientMessage)
 _server_decoder: msgspec.msgpack.Decoder[ServerMessage] = msgspec.msgpack.Decoder(ServerMessage)
@@ -183,6 +184,13 @@ def _unacceptable(length: int, limit: int) -> PeerError:
     return PeerError(reason=f"a frame of {length} bytes, where 1 to {limit} are accepted")
 
 
+def chained(chain: bytes, frame: bytes) -> bytes:
+    """The chain after one more entry."""
+    step = _SHA256.copy()
+    step.update(chain + frame)
+    return step.digest()
+
+
 def advance(position: Position, frames: Sequence[bytes]) -> Position:
     """The position after ``frames``, the entries that follow ``position`` in the log, in order.
 
@@ -190,7 +198,7 @@ def advance(position: Position, frames: Sequence[bytes]) -> Position:
     """
     chain = position.chain
     for frame in frames:
-        chain = sha256(chain + frame).digest()
+        chain = chained(chain, frame)
     return Position(position.seq + len(frames), chain)
 
 
@@ -199,6 +207,7 @@ __all__ = [
     "FrameSplitter",
     "UnknownMessage",
     "advance",
+    "chained",
     "decode_client",
     "decode_entry",
     "decode_server",

@@ -22,8 +22,8 @@ from encchat.logs.trust import is_damage
 
 #: Rooms whose end is kept in memory, at about 4.5 KiB each; those used last stay.
 MAX_ROOMS = 4096
-#: Rows in one statement at most; a power of two.
-_ROWS = 512
+#: Rows in one statement at most; and up to how many their number is a power of two, from there on a multiple.
+_ROWS, _STEP = 512, 32
 
 _Key: TypeAlias = tuple[bytes, int, str]
 #: What a draft is answered with.
@@ -65,15 +65,6 @@ class Appender:
         """The room's rows were changed by other hands."""
         self._rooms.pop(room, None)
 
-    def _answer(self, batch: _Batch, draft: Draft) -> Answer:
-        """What becomes of a draft; one of a damaged room harms none of another."""
-        if draft.room in batch.damaged:
-            return batch.damaged[draft.room]
-        try:
-            return self._outcome(batch, draft)
-        except (Damaged, sqlite3.DatabaseError) as error:
-            return _damage(error)
-
     def _keys(self, batch: _Batch, calls: Sequence[Sequence[Draft]]) -> list[_Key]:
         """What has to be looked up: a room without entries knows no msgid, and a damaged one is not asked."""
         keys: list[_Key] = []
@@ -85,14 +76,20 @@ class Appender:
                     keys += [(draft.msgid, room.id, name) for name in draft.former]
         return keys
 
-    def _outcome(self, batch: _Batch, draft: Draft) -> Outcome:
-        room = batch.rooms[draft.room]
-        tail, block = room.tail, room.block
+    def _answer(self, batch: _Batch, draft: Draft) -> Answer:
+        """What becomes of a draft; one of a damaged room harms none of another."""
+        room = batch.rooms.get(draft.room)
+        if room is None:
+            return batch.damaged[draft.room]
         key = (draft.msgid, room.id, draft.sender)
-        if key in batch.known or key in batch.frames or draft.former:
-            known = self._known_again(batch, room.id, draft)
+        if key in batch.known or key in batch.new or draft.former:
+            try:
+                known = self._known_again(batch, room.id, draft)
+            except (Damaged, sqlite3.DatabaseError) as error:
+                return _damage(error)
             if known is not None:
                 return known
+        tail, block = room.tail, room.block
         refused = refusal(tail, draft)
         if refused is not None:
             return refused
@@ -107,9 +104,8 @@ class Appender:
                 self.begun.add(room.id)
         block.frames += frame
         batch.rows[room.row] = (room.id, block)
-        batch.frames[key] = frame
-        batch.seqs.append((draft.msgid, room.id, draft.sender, seq))
-        return Stored(seq, draft.time, frame)
+        stored = batch.new[key] = Stored(seq, draft.time, frame)
+        return stored
 
     def _known_again(self, batch: _Batch, room: int, draft: Draft) -> Outcome | None:
         """What was stored for the draft before, under the sender's name or a former one."""
@@ -120,9 +116,9 @@ class Appender:
 
     def _known_as(self, batch: _Batch, room: int, draft: Draft) -> Outcome | None:
         key = (draft.msgid, room, draft.sender)
-        frame = batch.frames.get(key)
-        if frame is not None:
-            return repeated(draft, frame)
+        new = batch.new.get(key)
+        if new is not None:
+            return repeated(draft, new.frame)
         seq = batch.known.get(key)
         return None if seq is None else self._stored_before(room, seq, draft)
 
@@ -162,8 +158,8 @@ class Appender:
                 rooms.append((room.id, name, room.tail.seq, room.tail.chain, room.tail.roster))
         self._insert("blocks (id, room, first, chain, frames)", blocks, "frames = excluded.frames")
         # In order, as the ends of the index then take fewest pages.
-        batch.seqs.sort()
-        self._insert("msgids (msgid, room, sender, seq)", batch.seqs)
+        seqs = [(*key, batch.new[key].seq) for key in sorted(batch.new)]
+        self._insert("msgids (msgid, room, sender, seq)", seqs)
         self._insert(
             "rooms (id, name, head, chain, roster)",
             rooms,
@@ -225,9 +221,8 @@ class _Batch:
         self.damaged: dict[str, Damaged] = {}
         #: Which entry the msgids of the batch became before it.
         self.known: dict[_Key, int] = {}
-        #: The frames of the batch's own entries.
-        self.frames: dict[_Key, bytes] = {}
-        self.seqs: list[tuple[bytes, int, str, int]] = []
+        #: The batch's own entries.
+        self.new: dict[_Key, Stored] = {}
         #: The blocks that grew, by their rows, with the ids of their rooms.
         self.rows: dict[int, tuple[int, Block]] = {}
         self.heads: dict[str, int] = {}
@@ -247,15 +242,18 @@ def _damage(error: Damaged | sqlite3.DatabaseError) -> Damaged:
 
 def _bulk(query: str, width: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
     """Statements that take all rows, many in each. They are filled up with rows of NULL to few sizes, so
-    that each stays prepared; the query has no use for such rows."""
+    that each stays prepared; the query has no use for such rows, but they cost as much as others."""
     for start in range(0, len(rows), _ROWS):
         taken = rows[start : start + _ROWS]
         count = 1 << (len(taken) - 1).bit_length()
+        if count > _STEP:
+            count = -(-len(taken) // _STEP) * _STEP
         values = list(chain.from_iterable(taken))
-        yield _statement(query, width, count), values + [None] * (count * width - len(values))
+        values += [None] * (count * width - len(values))
+        yield _statement(query, width, count), values
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _statement(query: str, width: int, count: int) -> str:
     row = "(" + ", ".join("?" * width) + ")"
     return query.format(", ".join([row] * count))

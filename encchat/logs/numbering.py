@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from encchat.core.interfaces import Draft, Outcome, Rejected, Stored
 from encchat.messages import GENESIS, Entry, Position
-from encchat.wire import decode_entry, encode
+from encchat.wire import chained, decode_entry, encode
 
 #: The kind of the entries that a draft's ``roster`` refers to.
 ROSTER = "roster"
@@ -43,9 +43,11 @@ def refusal(tail: Tail, draft: Draft) -> Rejected | None:
 def number(tail: Tail, draft: Draft) -> bytes:
     """The frame of the next entry; ``tail`` moves behind it."""
     seq = tail.seq + 1
-    frame = _encode(draft, seq, draft.time, draft.device)
+    frame = encode(
+        Entry(draft.room, seq, draft.time, draft.sender, draft.device, draft.kind, draft.msgid, draft.body)
+    )
     tail.seq = seq
-    tail.chain = sha256(tail.chain + frame).digest()
+    tail.chain = chained(tail.chain, frame)
     if draft.kind == ROSTER:
         tail.roster = seq
     return frame
