@@ -70,7 +70,7 @@ class BadInput(ProcessCase):
     def told(self, host: str) -> int:
         """The failures that the log counts for an address."""
         lines = self.lines_of(host)
-        return len(lines) + sum(int(count) for count in re.findall(r"\((\d+) more like", "".join(lines)))
+        return len(lines) + sum(int(count) for count in re.findall(r"\((\d+) more failed", "".join(lines)))
 
     @several_hosts
     async def test_before_the_handshake(self) -> None:
@@ -126,7 +126,7 @@ class BadInput(ProcessCase):
         await half.closed()
         self.assertEqual(half.news[-1].code, "hello-timeout")
         for host in hosts:
-            # The line that is due a second after the last one counts all that had none.
+            # The line that is due next counts all that had none.
             await self.service.line(f"{host}:")
             knocks: list[int] = []
             while not (told := [n for n, port in enumerate(knocks, 1) if self.lines_of(f"{host}:{port}")]):
