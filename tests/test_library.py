@@ -24,7 +24,6 @@ def programs() -> dict[str, str]:
 class Page(ProcessCase):
     async def serve_with(self, *names: str) -> Service:
         """A service, and clients that have keys already."""
-        place_identity(self.home / "server", "server")
         for name in names:
             place_identity(self.home / ".local" / "share" / "encchat" / "client" / name, name)
         service = await self.serve()

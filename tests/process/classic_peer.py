@@ -15,7 +15,7 @@ from blocks that were sent together. (That they are not is seen in memory: tests
 
 ``--pause SECONDS`` waits between two lines that are sent. ``--linger SECONDS`` leaves so long after the
 last one, ``--until TEXT`` once a message that contains TEXT has arrived. ``--bits N`` makes another key
-than the script's 1024 bits.
+than the script's 1024 bits, ``--key FILE`` takes one that was made before.
 """
 
 from __future__ import annotations
@@ -119,8 +119,13 @@ def main() -> None:
     parser.add_argument("--until", default=None)
     parser.add_argument("--bits", type=int, default=1024)
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--key", type=argparse.FileType("rb"), default=None)
     options = parser.parse_args()
-    public, private = rsa.newkeys(options.bits)
+    if options.key is None:
+        public, private = rsa.newkeys(options.bits)
+    else:
+        private = rsa.PrivateKey.load_pkcs1(options.key.read())
+        public = rsa.PublicKey(private.n, private.e)
     client, partner = meet(options.answer, options.port, public, options.apart)
     sending = threading.Thread(
         target=send_lines, args=(client, partner, options.pause, options.linger), daemon=True

@@ -26,6 +26,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.process.keys import CLASSIC, has_identity, place_identity
+
 reactor: Any = _reactor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +36,10 @@ TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "
 CLIENT = ("-c", "from encchat.cli.client import main; main()")
 ADMIN = ("-c", "from encchat.cli.admin import main; main()")
 #: The stand-in for the classroom script.
-SCRIPT = str(ROOT / "tests" / "process" / "classic_peer.py")
+SCRIPT = (
+    *(str(ROOT / "tests" / "process" / "classic_peer.py"), "--apart"),
+    *("--key", str(CLASSIC)),
+)
 #: The client that takes no answer for late.
 PATIENT = str(ROOT / "tests" / "process" / "patient.py")
 #: Seconds that anything may take, on a machine that is slow and busy; only a failing test ever waits so long.
@@ -264,7 +269,9 @@ class ProcessCase(TestCase):
         self, *options: str, data: str = "server", port: int | None = None, listeners: int = 1
     ) -> Service:
         """A running service on a port of this machine (that of the service before it, if ``port`` says so),
-        with its data in our home."""
+        with its data in our home; in ``data`` as it is called usually it has a key."""
+        if data == "server":
+            place_identity(self.home / data, "service")
         arguments = [*TWISTD, "encchat", "--announce"]
         if "--port" not in options:
             arguments += ["--port", f"tcp:{port or reserve(self)}:interface=127.0.0.1"]
@@ -277,7 +284,10 @@ class ProcessCase(TestCase):
         return service
 
     def client(self, *options: str, name: str = "", state: str = "") -> Child:
-        """A running ``encchat-client``; each name keeps its state in our home."""
+        """A running ``encchat-client``; each name keeps its state in our home, and has a key unless the state
+        is called otherwise than usually."""
+        if not state and has_identity(name):
+            place_identity(self.home / "client" / name, name)
         arguments = [*CLIENT, *options]
         if name:
             arguments += ["--name", name]

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from encchat import messages as m
 from encchat.wire import encode
 from tests import SOAK
+from tests.ciphers.rsa.script import PUBLIC
 from tests.core.world import msgid, text
 from tests.process.harness import ProcessCase, Service
-from tests.process.keys import place_identity
 from tests.process.wire_peer import FramePeer, connect_frames, connect_raw, welcome
 
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(192)
@@ -47,11 +47,9 @@ class BadInput(ProcessCase):
         self.assertEqual(entry.body, b"still here %d" % number)
 
     async def prepare(self) -> None:
-        for who in ("server", "a", "b", "c", "eve"):
-            place_identity(self.home / who, who)
         self.service = await self.serve("--max-half-open", "100")
-        self.alice = await welcome(self.service.port, self.home / "a", "alice")
-        self.bob = await welcome(self.service.port, self.home / "b", "bob")
+        self.alice = await welcome(self.service.port, self.home / "alice", "alice")
+        self.bob = await welcome(self.service.port, self.home / "bob", "bob")
         for peer in (self.alice, self.bob):
             peer.send(m.Join(1, "+lobby"))
             await peer.news_of(m.Joined)
@@ -75,7 +73,7 @@ class BadInput(ProcessCase):
     @several_hosts
     async def test_before_the_handshake(self) -> None:
         await self.prepare()
-        good = pem(rsa.newkeys(1024)[0])
+        good = pem(PUBLIC)
         for number, (word, data) in enumerate(
             (
                 ("", os.urandom(2000)),
@@ -84,8 +82,8 @@ class BadInput(ProcessCase):
                 ("", b"\xff\xff\xff\xff"),
                 ("", b"-----BEGIN RSA PUBLIC KEY-----\n" + b"A" * 100_000),
                 ("512", pem(rsa.newkeys(512)[0])),
-                ("", pem(rsa.PublicKey(rsa.newkeys(1024)[0].n & ~1, 65537))),
-                ("", pem(rsa.PublicKey(rsa.newkeys(1024)[0].n, 1))),
+                ("", pem(rsa.PublicKey(PUBLIC.n & ~1, 65537))),
+                ("", pem(rsa.PublicKey(PUBLIC.n, 1))),
                 ("", good.replace(b"M", b"\x1b")),
                 ("", b"ENCCHAT hrsa9 encchat/1\n" + bytes(700)),
                 ("", b"ENCCHAT hrsa1 encchat/1\n" + bytes(1100)),
@@ -119,7 +117,7 @@ class BadInput(ProcessCase):
         await self.prepare()
         hosts = [f"127.0.1.{number}" for number in range(5)]
         silent = [await connect_raw(self.service.port, host) for host in hosts * 10]
-        half = await connect_frames(self.service.port, self.home / "c")  # proves its key, says no hello
+        half = await connect_frames(self.service.port, self.home / "carol")  # proves its key, says no hello
         await self.talk(1)
         done: Deferred[object] = DeferredList([Deferred.fromCoroutine(peer.closed()) for peer in silent])
         await done

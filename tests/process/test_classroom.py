@@ -19,11 +19,11 @@ class Lobby(ProcessCase):
     async def meet(self) -> Child:
         """A service, alice in its lobby, and the script, greeted."""
         self.service = await self.serve("--rate", "0")
-        self.alice = await welcome(self.service.port, self.home / "a", "alice")
+        self.alice = await welcome(self.service.port, self.home / "alice", "alice")
         self.addCleanup(self.part)
         self.alice.send(m.Join(1, "+lobby"))
         await self.alice.news_of(m.Joined)
-        script = self.spawn([SCRIPT, "--apart", "2", str(self.service.port)], Child("script"))
+        script = self.spawn([*SCRIPT, "2", str(self.service.port)], Child("script"))
         await script.line("Here: alice")
         return script
 

@@ -25,8 +25,7 @@ class ClientCase(ProcessCase):
 
     def setUp(self) -> None:
         super().setUp()
-        place_identity(self.home / "server", "service")
-        for name in ("alice", "bob"):
+        for name in ("alice", "bob"):  # who may be started by a shell
             place_identity(self.home / "client" / name, name)
 
     async def finish(self, child: Child, code: int = 0) -> Child:
@@ -263,7 +262,7 @@ class Classic(ClientCase):
     """The classroom script's stand-in, without a service."""
 
     def script(self, *arguments: str) -> Child:
-        return self.spawn([SCRIPT, "--apart", *arguments])
+        return self.spawn([*SCRIPT, *arguments])
 
     async def talk(self, client: Child, script: Child) -> None:
         await client.error_line("nobody has proved who they are")

@@ -20,7 +20,6 @@ class TerminalCase(ProcessCase):
 
     def setUp(self) -> None:
         super().setUp()
-        place_identity(self.home / "server", "service")
         for name in ("alice", "bob"):
             place_identity(self.home / "client" / name, name)
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.process.harness import SCRIPT, Child
+from twisted.internet.task import deferLater
+
+from tests.process.harness import PATIENCE, SCRIPT, Child, reactor
 from tests.process.test_client_pipe import ClientCase
 
 #: Enough to take some seconds over rsa, so that it can be interrupted.
 SIZE = 200_000
+
+
+def _sizes(directory: Path, pattern: str) -> Iterator[int]:
+    """Of the files there, some of which may be gone by now."""
+    for path in directory.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stat().st_size
 
 
 class Files(ClientCase):
@@ -26,14 +37,13 @@ class Files(ClientCase):
     def begin(self, child: Child) -> None:
         child.say(json.dumps({"command": f"/file {self.path}"}))
 
-    async def under_way(self, child: Child, word: str = "file-progress") -> None:
-        """Wait until some of it, and not all of it, has gone."""
-
-        def found() -> bool:
-            events = [json.loads(line) for line in child.out if f'"{word}"' in line]
-            return any(0 < event["done"] < SIZE for event in events)
-
-        await child.until(found, "progress")
+    async def under_way(self, child: Child, directory: Path, pattern: str = "*") -> None:
+        """Wait until some of it, and not all of it, is in a directory. (What is told of its progress is told
+        four times a second, which may be too late.)"""
+        since = reactor.seconds()
+        while not any(0 < size < SIZE for size in _sizes(directory, pattern)):
+            self.assertLess(reactor.seconds() - since, PATIENCE, child.report())
+            await deferLater(reactor, 0.002)
 
     async def get(self, address: str, name: str = "bob", *options: str) -> Path:
         """Bob fetches the first file of the lobby."""
@@ -45,7 +55,7 @@ class Files(ClientCase):
 
     async def test_one_errand_each_and_a_guest_who_hears_of_it(self) -> None:
         service = await self.serve()
-        guest = self.spawn([SCRIPT, "--apart", "2", str(service.port)], Child("guest"))
+        guest = self.spawn([*SCRIPT, "2", str(service.port)], Child("guest"))
         await guest.line("Here: nobody else yet")
         small = self.home / "note.txt"
         small.write_text("hello")
@@ -85,7 +95,7 @@ class Files(ClientCase):
         alice = self.client("--accept-new", "--json", "--follow", service.address, name="alice")
         await alice.line('"joined"')
         self.begin(alice)
-        await self.under_way(alice)
+        await self.under_way(alice, self.home / "server" / "uploads")
         service.signal(signal.SIGKILL)
         await service.end()
         (upload,) = (self.home / "server" / "uploads").iterdir()
@@ -108,7 +118,7 @@ class Files(ClientCase):
         alice = self.client("--accept-new", "--json", "--follow", service.address, name="alice")
         await alice.line('"joined"')
         self.begin(alice)
-        await self.under_way(alice)
+        await self.under_way(alice, self.home / "server" / "uploads")
         alice.signal(signal.SIGKILL)
         await alice.end()
         again = self.client("--json", service.address, name="alice")
@@ -119,7 +129,7 @@ class Files(ClientCase):
         bob = self.client("--accept-new", "--json", "--follow", service.address, name="bob")
         await bob.line('"joined"')
         bob.say(json.dumps({"command": f"/save 1 {self.home}/got.bin"}))
-        await self.under_way(bob)
+        await self.under_way(bob, self.home, "*.part")
         bob.signal(signal.SIGKILL)
         await bob.end()
         (part,) = self.home.glob("*.part")

@@ -22,8 +22,6 @@ class Operators(ModerationCase):
         self.addCleanup(place.cleanup)
         self.data = Path(place.name) / "data"
         place_identity(self.data, "service")
-        for name in ("alice", "bob"):
-            place_identity(self.home / "client" / name, name)
 
     async def admin(self, *arguments: str, code: int = 0) -> Child:
         """A run of encchat-admin, to its end."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from tests.ciphers.tls.authority import Authority, write_set
 from tests.process.harness import Child, ProcessCase, Service
-from tests.process.keys import place_identity
 
 #: What must be found nowhere on the server.
 SECRET = "the treasure is under the old oak"
@@ -147,12 +146,6 @@ def found_in_memory(pid: int, *texts: str) -> list[str]:
 
 class OverRsa(Sealed):
     cipher = "rsa"
-
-    def setUp(self) -> None:
-        super().setUp()
-        place_identity(self.home / "server", "service")
-        for name in ("alice", "bob"):
-            place_identity(self.home / "client" / name, name)
 
     async def test_rsa(self) -> None:
         await self.talk()

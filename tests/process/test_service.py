@@ -23,12 +23,12 @@ class Starting(ProcessCase):
         self.assertEqual(service.err, [])
 
     async def test_keeps_its_key_to_itself_and_for_ever(self) -> None:
-        first = await self.serve()
+        first = await self.serve(data="fresh")
         fingerprint = first.listener()["fingerprint"]
         await first.stop()
-        second = await self.serve()
+        second = await self.serve(data="fresh")
         self.assertEqual(second.listener()["fingerprint"], fingerprint)
-        data = self.home / "server"
+        data = self.home / "fresh"
         self.assertEqual(stat.S_IMODE(data.stat().st_mode), 0o700)
         for file in data.rglob("*.pem"):
             self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600, file)

@@ -18,6 +18,7 @@ from encchat import messages as m
 from encchat.ciphers.registry import client_cipher
 from encchat.wire import FrameSplitter, decode_server, encode
 from tests.process.harness import PATIENCE, reactor
+from tests.process.keys import has_identity, place_identity
 
 
 class Waiting(Protocol):
@@ -108,7 +109,10 @@ async def connect_raw(port: int, host: str = "127.0.0.1") -> RawPeer:
 async def connect_frames(
     port: int, place: Path, cipher: str = "rsa", make: Callable[[], FramePeer] = FramePeer
 ) -> FramePeer:
-    """A secure connection to the service, with a key kept in ``place``."""
+    """A secure connection to the service, with a key kept in ``place``: one that is called like it, or a new
+    one."""
+    if cipher == "rsa" and has_identity(place.name):
+        place_identity(place, place.name)
     ready = client_cipher(cipher, place, "test")
     ready.prepare()
     ready.start(reactor)

@@ -14,8 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.ciphers.testing import ContractReactor, Link
 from encchat.ciphers.testing.link import End
+from tests.process.keys import CLASSIC
 
-PUBLIC, PRIVATE = rsa.newkeys(1024, poolsize=1)
+PRIVATE = rsa.PrivateKey.load_pkcs1(CLASSIC.read_bytes())
+PUBLIC = rsa.PublicKey(PRIVATE.n, PRIVATE.e)
 PEM: bytes = PUBLIC.save_pkcs1("PEM")
 
 

@@ -12,9 +12,8 @@ from twisted.trial.unittest import TestCase
 from encchat.ciphers.rsa import classic
 from encchat.ciphers.rsa.keys import make_record_key
 from encchat.core.identity import is_fingerprint
+from tests.ciphers.rsa.script import PEM, PRIVATE, PUBLIC
 
-PUBLIC, PRIVATE = rsa.newkeys(1024, poolsize=1)
-PEM: bytes = PUBLIC.save_pkcs1("PEM")
 OURS = make_record_key()
 
 

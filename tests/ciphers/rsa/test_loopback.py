@@ -41,7 +41,7 @@ class Script(ProcessProtocol):
         self.port: Deferred[int] = Deferred()
         self.ended: Deferred[list[str]] = Deferred()
         self._rest = b""
-        command = [sys.executable, SCRIPT, "--apart", answer, str(port), *options]
+        command = [sys.executable, *SCRIPT, answer, str(port), *options]
         self.process = cast(IReactorProcess, reactor).spawnProcess(
             self, sys.executable, command, env=surroundings(), path=str(ROOT)
         )
