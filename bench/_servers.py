@@ -157,6 +157,8 @@ class Encchat(Server):
                 "2000",
                 "--max-per-address",
                 "20000",
+                "--max-new-names",
+                "0",
                 *options,
             ),
         ]

@@ -70,6 +70,13 @@ class Options(usage.Options):
         ["max-connections", None, None, "connections in all [default: 10000]", _whole],
         ["max-half-open", None, None, "connections of one address not admitted yet [default: 10]", _whole],
         ["max-per-address", None, None, "connections of one address, 0: any [default: 1000]", _whole],
+        [
+            "max-new-names",
+            None,
+            None,
+            "names that one address may claim in a day, 0: any [default: 200]",
+            _whole,
+        ],
         ["file-limit", None, None, "MiB that one file may have, 0: no files [default: 100]", _whole],
         ["file-quota", None, None, "MiB of files that one name may give in all [default: 1000]", _whole],
         ["file-space", None, None, "MiB that all files may take [default: 10000]", _whole],
@@ -145,7 +152,11 @@ class Options(usage.Options):
         options.update({name: value for name, value in flags.items() if value})
         # 0 says something here, and so wins over the file; it is not the flag that was left out.
         options.update(
-            {name: 0 for name in ("rate", "file_limit", "file_days", "max_per_address") if flags[name] == 0}
+            {
+                name: 0
+                for name in ("rate", "file_limit", "file_days", "max_per_address", "max_new_names")
+                if flags[name] == 0
+            }
         )
         return Config(**options)  # type: ignore[arg-type]  # load() has given each option its type
 
@@ -186,6 +197,7 @@ def _make_service(
         max_sessions=config.max_connections,
         admins=frozenset(config.admin),
         files=config.files(),
+        new_names=config.max_new_names,
     )
 
     def make_hub() -> Hub:

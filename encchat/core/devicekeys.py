@@ -1,12 +1,12 @@
 """What devices publish, so that others can write to them sealed: certificates, lists, and keys to begin with.
 
 The server keeps them and hands them on; each one-time key is given to one who asks, durably, and then the
-fallback key to all. Whoever claims is held to a rate for each device, so that nobody uses up another's keys.
+fallback key to all. Whoever claims is held to a rate for each device, so that nobody uses up another's keys;
+and past what one address, or all together, may be given of them for now there is the fallback key.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from encchat import messages as m
 from encchat.core.books import DeviceBook, DeviceRecord, Enlisted, gone, is_signed_by
+from encchat.core.floods import Buckets
 from encchat.core.keeping import box_of
-from encchat.core.limits import TokenBucket
 from encchat.core.names import parse_name
 from encchat.core.refusals import (
     NoDevice,
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 #: Claims of one name from one device: at once, and seconds until there is another.
 CLAIM_BURST, CLAIM_EVERY = 5, 60.0
-#: Pairs whose rate is remembered; the one that claimed longest ago is forgotten first.
-MAX_PAIRS = 20_000
 #: Devices claimed, or letters, that cost as much of the rate for keys and mail as one request does.
 PER_REQUEST = 10
 
@@ -58,26 +56,19 @@ class ClaimRates:
     """How often each name may still claim keys of each device."""
 
     def __init__(self) -> None:
-        self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
+        self._buckets = Buckets(1 / CLAIM_EVERY, CLAIM_BURST)
 
     def take(self, claimer: str, boxes: list[str], now: float) -> None:
         """Count one claim from each of the boxes.
 
         :raises RateLimited: one of them was claimed from too often; none is counted.
         """
-        buckets = [self._bucket((claimer, box), now) for box in dict.fromkeys(boxes)]
+        buckets = [self._buckets.at((claimer, box), now) for box in dict.fromkeys(boxes)]
         wait = max((bucket.wait(now) for bucket in buckets), default=0.0)
         if wait:
             raise RateLimited(wait=int(wait * 1000 + 0.999))
         for bucket in buckets:
             bucket.take(now)
-
-    def _bucket(self, pair: tuple[str, str], now: float) -> TokenBucket:
-        bucket = self._buckets.pop(pair, None) or TokenBucket(1 / CLAIM_EVERY, CLAIM_BURST, now)
-        self._buckets[pair] = bucket
-        if len(self._buckets) > MAX_PAIRS:
-            self._buckets.popitem(last=False)
-        return bucket
 
 
 async def publish(session: Session, message: m.PublishKeys) -> None:
@@ -128,8 +119,10 @@ async def claim(session: Session, message: m.ClaimKeys) -> None:
     name = parse_name(message.name)
     book = await book_of(hub, name.key)
     known = [box_of(name.key, device) for device in dict.fromkeys(message.devices) if device in book.devices]
-    hub.claims.take(session.name.key, known, hub.turn.now())
-    keys = dict(zip(known, await hub.store.keys.take(known), strict=True))
+    now = hub.turn.now()
+    hub.claims.take(session.name.key, known, now)
+    rationed = [box for box in known if hub.floods.take_key(session.outlet.origin, box, now)]
+    keys = dict.fromkeys(known, b"") | dict(zip(rationed, await hub.store.keys.take(rationed), strict=True))
     for box, key in keys.items():
         if not key:
             record = await hub.directory.device(box)

@@ -76,7 +76,7 @@ class Door:
         with self._arrival(key) as arrival:
             while arrival.stale:
                 arrival.stale = False
-                name, claim = await self._judge(session.identity, requested, key, link)
+                name, claim = await self._judge(session, requested, key, link)
         if claim.vouched:
             self._cut_unvouched(key)
         session.former = claim.former
@@ -84,13 +84,16 @@ class Door:
             self._hub.enter(session, name)
         return name
 
-    async def _judge(self, identity: PeerIdentity, requested: str, key: str, link: str) -> tuple[Name, Claim]:
+    async def _judge(self, session: Session, requested: str, key: str, link: str) -> tuple[Name, Claim]:
         """The name under which a peer is admitted, and what is recorded of it now."""
+        identity = session.identity
         await self._refuse_banned(self._hub.person_of(identity, key))
         claim = await self._claim(identity, requested, key, link)
         name = judge(identity, requested, claim, self._hub.settings.policy)
         self._refuse_when_full()
         now, vouched = self._hub.milliseconds(), identity.vouched_name is not None
+        if claim is None and not vouched and self._hub.settings.policy.members is None:
+            self._hub.floods.take_name(session.outlet.origin, self._hub.turn.now())
         wanted = Claim(name.shown, identity.fingerprint, now, vouched)
         # Also a name that was renamed: the rosters of sealed rooms still mean who had it.
         taken = claim if vouched and claim is not None and not claim.vouched else None

@@ -18,6 +18,7 @@ from encchat.core.blobs import FileRules
 from encchat.core.devicekeys import ClaimRates
 from encchat.core.directory import Directory
 from encchat.core.door import Door
+from encchat.core.floods import Floods
 from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn, Stored
 from encchat.core.keeper import Keeper
@@ -56,6 +57,8 @@ class Settings:
     #: Fingerprints of the keys that may do everything an owner may, in every room.
     admins: frozenset[str] = frozenset()
     files: FileRules = field(default_factory=FileRules)
+    #: New names that one address may claim in a day; 0: any number.
+    new_names: int = 0
 
 
 class Hub:
@@ -85,6 +88,7 @@ class Hub:
         self.dear = DearShare(turn)
         self.post = Post(self)
         self.claims = ClaimRates()
+        self.floods = Floods(settings.new_names)
         self.enrolment = Enrolment(self.directory)
         #: Held by whoever carries out an order of an admin.
         self.ordering = Lock(turn)
@@ -199,6 +203,11 @@ class Hub:
     def present_room(self, name: str) -> Room | None:
         """A room that has somebody in it."""
         return self._rooms.get(name)
+
+    def is_in(self, name: str, key: str) -> bool:
+        """Whether somebody with this name is in the room now."""
+        room = self._rooms.get(name)
+        return room is not None and room.has_name(key)
 
     @asynccontextmanager
     async def visiting(self, name: str, founder: Session | None = None) -> AsyncIterator[Room]:

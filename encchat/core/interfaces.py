@@ -314,6 +314,8 @@ class IAudit(Interface):
 class IOutlet(Interface):
     """What carries a session: the bridge to a transport."""
 
+    origin: str = Attribute("What counts as one address, from which the peer comes; empty if nobody knows.")
+
     def write(data: bytes) -> None:
         """Send frames."""
 

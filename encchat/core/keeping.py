@@ -18,6 +18,8 @@ from encchat.core.interfaces import IDirectory
 MAX_LETTERS = 1000
 MAX_MAIL = 1024 * 1024
 MAIL_LIFETIME = 30 * 24 * 60 * 60 * 1000
+#: What all strangers together may have in a box: the rest is for those whom its owner has met.
+STRANGERS_LETTERS, STRANGERS_MAIL = MAX_LETTERS // 2, MAX_MAIL // 2
 #: One-time keys of a device that are kept at most.
 MAX_ONE_TIME = 100
 #: Keys of a device that are remembered at most, with those that were handed out.
@@ -31,13 +33,15 @@ def box_of(name: str, device: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A letter on its way into a box: when (milliseconds), from which name and device."""
+    """A letter on its way into a box: when (milliseconds), from which name and device, and whether the box's
+    owner has met that name."""
 
     box: str
     time: int
     sender: str
     device: str
     body: bytes
+    met: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,18 @@ class Usage:
         self.size += size
 
 
-def has_room(total: Usage, own: Usage, size: int) -> bool:
-    """Whether a box takes another letter, of ``size`` bytes, from somebody whose letters there are ``own``.
+def has_room(total: Usage, own: Usage, size: int, strangers: Usage | None = None) -> bool:
+    """Whether a box takes another letter, of ``size`` bytes, from somebody whose letters there are ``own``;
+    from a stranger if what ``strangers`` have there is given.
 
     Nobody may have more in a box than stays free: one sender alone fills half of it, the next one half of
-    what is left. So whoever floods a box shuts out nobody but itself.
+    what is left. So whoever floods a box shuts out nobody but itself. As somebody may have any number of
+    names, strangers do all of that within one half of the box.
     """
+    if strangers is not None:
+        letters, mail = STRANGERS_LETTERS - strangers.letters, STRANGERS_MAIL - strangers.size
+        if own.letters >= letters or own.size + size > mail:
+            return False
     return own.letters < MAX_LETTERS - total.letters and own.size + size <= MAX_MAIL - total.size
 
 

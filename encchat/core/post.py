@@ -137,14 +137,20 @@ async def to_device(session: Session, message: m.ToDevice) -> None:
     places: list[int] = []
     postings: list[Posting] = []
     known: dict[str, frozenset[str]] = {}
+    met: dict[str, bool] = {}
     for place, letter in enumerate(message.letters):
         name = _key(letter.name)
         if name not in known:
             known[name] = await _devices(hub, name)
-        if letter.device in known[name]:
-            box = box_of(name, letter.device)
+        if letter.device not in known[name]:
+            continue
+        if name not in met:
+            met[name] = await _have_met(session, name)
+        box = box_of(name, letter.device)
+        if met[name] or hub.floods.take_letter(session.outlet.origin, box, len(letter.body), hub.turn.now()):
             places.append(place)
-            postings.append(Posting(box, now, session.name.key, session.device_id, letter.body))
+            sender = session.name.key
+            postings.append(Posting(box, now, sender, session.device_id, letter.body, met[name]))
     seqs = await hub.store.mail.post(postings) if postings else ()
     posted = {place for place, seq in zip(places, seqs, strict=True) if seq}
     refused = tuple(place for place in range(len(message.letters)) if place not in posted)
@@ -167,6 +173,12 @@ def _key(name: str) -> str:
         return parse_name(name).key
     except BadName:
         return ""
+
+
+async def _have_met(session: Session, name: str) -> bool:
+    """Whether the name with this key knows who sends: what comes from others has less room."""
+    hub, sender = session.hub, session.name.key
+    return name == sender or await hub.enrolment.have_met(name, sender, hub.is_in)
 
 
 async def _devices(hub: Hub, name: str) -> frozenset[str]:

@@ -7,15 +7,17 @@ What is said there is sealed; all that is checked of it is its size and that its
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from encchat import messages as m
 from encchat.core import acts
 from encchat.core.directory import Directory
+from encchat.core.floods import MOST
 from encchat.core.interfaces import Draft, Stored
 from encchat.core.membership import Sealed, read_roster
-from encchat.core.names import is_open, parse_room
+from encchat.core.names import is_open, parse_name, parse_room
 from encchat.core.refusals import (
     NotAMember,
     NotInRoom,
@@ -38,6 +40,8 @@ Judge: TypeAlias = Callable[[RoomRecord], None]
 SEALED, ROSTER = "sealed", "roster"
 #: Rooms that are read at a time.
 _ROOMS_AT_A_TIME = 100
+#: Rooms of two people in which it is looked whether they have met.
+_ROOMS_LOOKED_AT = 20
 
 
 class Enrolment:
@@ -48,6 +52,8 @@ class Enrolment:
         self._members: dict[str, frozenset[str]] = {}
         self._rooms: dict[str, set[str]] = {}
         self._complete = False
+        #: Rooms and names that have been in them, as far as somebody asked; the last ones.
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def note(self, room: str, sealed: Sealed) -> None:
         """These are a room's members now."""
@@ -75,6 +81,25 @@ class Enrolment:
                         break
             self._complete = True
         return sorted(self._rooms.get(name, ()))
+
+    async def have_met(self, name: str, other: str, here: Callable[[str, str], bool]) -> bool:
+        """Whether a name has been in a sealed room in which the other one is, too: that it was named in a
+        roster says nothing of it. ``here`` tells who is in a room now."""
+        shared = set(await self.rooms_of(name)).intersection(await self.rooms_of(other))
+        for room in sorted(shared)[:_ROOMS_LOOKED_AT]:
+            if here(room, name) or (room, name) in self._seen or await self._has_been(name, room):
+                self._seen[room, name] = None
+                self._seen.move_to_end((room, name))
+                if len(self._seen) > MOST:
+                    self._seen.popitem(last=False)
+                return True
+        return False
+
+    async def _has_been(self, name: str, room: str) -> bool:
+        if await self._directory.mark(name, room):
+            return True
+        record = await self._directory.room(room)
+        return record is not None and parse_name(record.creator).key == name
 
 
 async def create(session: Session, message: m.Create) -> None:

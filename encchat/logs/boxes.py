@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from encchat.core.keeping import MAX_ONE_TIME, MAX_REMEMBERED, Mailed, Posting, Usage, has_room
@@ -35,41 +36,75 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute(table)
 
 
+def extend(connection: sqlite3.Connection) -> None:
+    """The step of the schema that tells letters of strangers."""
+    connection.execute("ALTER TABLE mail ADD COLUMN met INTEGER NOT NULL DEFAULT 1")
+    connection.execute("DROP INDEX mail_share")
+    connection.execute("CREATE INDEX mail_share ON mail (box, sender, met, size)")
+
+
 def post(connection: sqlite3.Connection, postings: Sequence[Posting]) -> list[int]:
     """As ``IMail.post``."""
-    shares: dict[str, dict[str, Usage]] = {}
-    totals: dict[str, Usage] = {}
-    last: dict[str, int] = {}
+    boxes: dict[str, _Box] = {}
     seqs = []
     for posting in postings:
-        box, size = posting.box, len(posting.body)
-        if box not in shares:
-            shares[box] = {
-                sender: Usage(letters, held)
-                for sender, letters, held in connection.execute(
-                    "SELECT sender, count(*), sum(size) FROM mail WHERE box = ? GROUP BY sender", (box,)
-                )
-            }
-            totals[box] = Usage(
-                sum(usage.letters for usage in shares[box].values()),
-                sum(usage.size for usage in shares[box].values()),
-            )
-            row = connection.execute("SELECT last FROM boxes WHERE box = ?", (box,)).fetchone()
-            last[box] = row[0] if row else 0
-        own = shares[box].setdefault(posting.sender, Usage())
-        if not has_room(totals[box], own, size):
-            seqs.append(0)
-            continue
-        own.add(size)
-        totals[box].add(size)
-        last[box] += 1
-        seqs.append(last[box])
-        connection.execute(
-            "INSERT INTO mail (box, seq, time, sender, device, size, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (box, last[box], posting.time, posting.sender, posting.device, size, posting.body),
-        )
-    connection.executemany("INSERT OR REPLACE INTO boxes (box, last) VALUES (?, ?)", list(last.items()))
+        box = boxes.get(posting.box)
+        if box is None:
+            box = boxes[posting.box] = _Box.load(connection, posting.box)
+        seqs.append(box.post(connection, posting))
+    connection.executemany(
+        "INSERT OR REPLACE INTO boxes (box, last) VALUES (?, ?)",
+        [(name, box.last) for name, box in boxes.items()],
+    )
     return seqs
+
+
+@dataclass(slots=True)
+class _Box:
+    """What is in a box: of each sender, in all, of strangers; and the last seq."""
+
+    last: int
+    shares: dict[str, Usage] = field(default_factory=dict)
+    total: Usage = field(default_factory=Usage)
+    strangers: Usage = field(default_factory=Usage)
+
+    @classmethod
+    def load(cls, connection: sqlite3.Connection, name: str) -> _Box:
+        row = connection.execute("SELECT last FROM boxes WHERE box = ?", (name,)).fetchone()
+        box = cls(row[0] if row else 0)
+        for sender, met, letters, size in connection.execute(
+            "SELECT sender, met, count(*), sum(size) FROM mail WHERE box = ? GROUP BY sender, met", (name,)
+        ):
+            box._count(sender, bool(met), letters, size)
+        return box
+
+    def post(self, connection: sqlite3.Connection, posting: Posting) -> int:
+        size, own = len(posting.body), self.shares.get(posting.sender, Usage())
+        if not has_room(self.total, own, size, None if posting.met else self.strangers):
+            return 0
+        self._count(posting.sender, posting.met, 1, size)
+        self.last += 1
+        connection.execute(
+            "INSERT INTO mail (box, seq, time, sender, device, size, body, met)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                posting.box,
+                self.last,
+                posting.time,
+                posting.sender,
+                posting.device,
+                size,
+                posting.body,
+                posting.met,
+            ),
+        )
+        return self.last
+
+    def _count(self, sender: str, met: bool, letters: int, size: int) -> None:
+        share = self.shares.setdefault(sender, Usage())
+        for usage in (share, self.total) if met else (share, self.total, self.strangers):
+            usage.letters += letters
+            usage.size += size
 
 
 def fetch(connection: sqlite3.Connection, box: str, after: int, limit: int, size: int) -> list[Mailed]:

@@ -23,16 +23,22 @@ from encchat.core.keeping import (
 class _Box:
     last: int = 0
     letters: list[tuple[int, Mailed]] = field(default_factory=list)
+    #: The seqs of those that are from strangers.
+    strange: set[int] = field(default_factory=set)
 
     def post(self, posting: Posting) -> int:
-        total, own = Usage(), Usage()
+        total, own, strangers = Usage(), Usage(), Usage()
         for _, letter in self.letters:
             total.add(len(letter.body))
             if letter.sender == posting.sender:
                 own.add(len(letter.body))
-        if not has_room(total, own, len(posting.body)):
+            if letter.seq in self.strange:
+                strangers.add(len(letter.body))
+        if not has_room(total, own, len(posting.body), None if posting.met else strangers):
             return 0
         self.last += 1
+        if not posting.met:
+            self.strange.add(self.last)
         letter = Mailed(self.last, posting.sender, posting.device, bytes(posting.body))
         self.letters.append((posting.time, letter))
         return self.last

@@ -68,7 +68,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 #: One step for each version that there ever was; never change one that was released.
-UPGRADES: Sequence[Upgrade] = (_create, index.create, boxes.create)
+UPGRADES: Sequence[Upgrade] = (_create, index.create, boxes.create, boxes.extend)
 
 
 def connect(target: str) -> sqlite3.Connection:

@@ -37,6 +37,7 @@ class Config:
     max_connections: int = 10_000
     max_half_open: int = 10
     max_per_address: int = 1000
+    max_new_names: int = 200
     announce: bool = False
     admin: tuple[str, ...] = ()
     retain: tuple[str, ...] = ()
@@ -111,6 +112,7 @@ class Config:
             ("max_connections", 1),
             ("max_half_open", 1),
             ("max_per_address", 0),
+            ("max_new_names", 0),
             ("file_limit", 0),
             ("file_quota", 1),
             ("file_space", 1),

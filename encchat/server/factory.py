@@ -15,6 +15,8 @@ from encchat.messages import PROTOCOL
 from encchat.server.caps import Caps, origin
 from encchat.server.peers import Bridge, ClassicBridge, NativeBridge, Transport
 
+#: The address of who comes through a unix socket: anybody's.
+LOCAL = "local"
 #: Seconds between two log lines about connections that were turned away.
 QUIET = 60.0
 
@@ -37,7 +39,9 @@ class ChatProtocol(Protocol):
             self._bridge = ClassicBridge(hub, transport, self._admitted, self._server.reactor)
         else:
             assert transport.negotiatedProtocol == PROTOCOL.encode("ascii")
-            self._bridge = NativeBridge(hub, transport, self._admitted)
+            self._bridge = NativeBridge(
+                hub, transport, self._admitted, self._host if self._host != LOCAL else ""
+            )
         transport.registerProducer(self, True)
         self._bridge.begin()
 
@@ -89,7 +93,7 @@ class ChatFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol | None:
         """A protocol for the connection, or None, which closes it, when there are too many."""
-        host = origin(getattr(addr, "host", None) or "local")
+        host = origin(getattr(addr, "host", None) or LOCAL)
         refusal = self.caps.refusal(host)
         if refusal is not None:
             self._note(host, refusal)

@@ -56,9 +56,12 @@ class Bridge:
     log: ClassVar[Logger] = Logger(namespace="encchat.server")
     session: Session
 
-    def __init__(self, hub: Hub, transport: Transport, on_admitted: Callable[[], None]) -> None:
+    def __init__(
+        self, hub: Hub, transport: Transport, on_admitted: Callable[[], None], origin: str = ""
+    ) -> None:
         self.hub = hub
         self.transport = transport
+        self.origin = origin
         self.on_admitted = on_admitted
         identity = transport.peerIdentity
         assert identity is not None, "a handshake completed without saying with whom"
@@ -135,8 +138,10 @@ def _more(left_out: int) -> str:
 class NativeBridge(Bridge):
     """A peer that speaks encchat/1."""
 
-    def __init__(self, hub: Hub, transport: Transport, on_admitted: Callable[[], None]) -> None:
-        super().__init__(hub, transport, on_admitted)
+    def __init__(
+        self, hub: Hub, transport: Transport, on_admitted: Callable[[], None], origin: str = ""
+    ) -> None:
+        super().__init__(hub, transport, on_admitted, origin)
         self._splitter = FrameSplitter(m.MAX_PAYLOAD_BEFORE_ADMISSION)
         self.session = Session(hub, self.identity, self)
         self.session.dear = getattr(transport, "dear", False)

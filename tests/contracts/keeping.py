@@ -6,6 +6,7 @@ that survives a restart sets ``durable`` and opens the same store again at each 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
@@ -17,6 +18,8 @@ from encchat.core.keeping import (
     MAX_MAIL,
     MAX_ONE_TIME,
     MAX_REMEMBERED,
+    STRANGERS_LETTERS,
+    STRANGERS_MAIL,
     IKeyPool,
     IMail,
     IStore,
@@ -106,6 +109,32 @@ class KeepingContract:
         self.assertEqual(list(await store.mail.post([posting(5)])), [4])
         await store.mail.discard(BOX, 3)
         self.assertEqual(await self.all_mail(store), [mailed(4, 5)])
+
+    async def test_strangers_have_half_of_a_box_among_them(self) -> None:
+        store = self.open_store()
+        taken = 0
+        for stranger in range(20):
+            flood = [replace(posting(n, sender=f"x{stranger}"), met=False) for n in range(300)]
+            taken += sum(map(bool, await store.mail.post(flood)))
+        self.assertLessEqual(taken, STRANGERS_LETTERS)
+        self.assertGreater(taken, STRANGERS_LETTERS - 10)
+        store = await self.reopened(store)
+        self.assertEqual(list(await store.mail.post([replace(posting(1, sender="x0"), met=False)])), [0])
+        met = [posting(n) for n in range(200)]
+        self.assertEqual(list(await store.mail.post(met)), list(range(taken + 1, taken + 201)))
+        await store.mail.discard(BOX, taken)
+        again = [replace(posting(n, sender="x0"), met=False) for n in range(MAX_LETTERS)]
+        self.assertEqual(sum(map(bool, await store.mail.post(again))), STRANGERS_LETTERS // 2)
+
+    async def test_strangers_have_half_of_its_bytes(self) -> None:
+        store = self.open_store()
+        size = 16 * 1024
+        taken = 0
+        for stranger in range(20):
+            flood = [replace(posting(n, sender=f"x{stranger}", size=size), met=False) for n in range(40)]
+            taken += sum(map(bool, await store.mail.post(flood)))
+        self.assertLessEqual(taken * size, STRANGERS_MAIL)
+        self.assertEqual(sum(map(bool, await store.mail.post([posting(n, size=size) for n in range(9)]))), 9)
 
     async def test_one_sender_fills_half_of_a_box_and_the_next_half_of_the_rest(self) -> None:
         store = self.open_store()

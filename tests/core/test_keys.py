@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat import messages as m
 from encchat.core import operator
 from encchat.core.books import MAX_CERTIFICATES, MAX_DEVICES
-from encchat.core.devicekeys import CLAIM_BURST, CLAIM_EVERY, MAX_PAIRS, ClaimRates
+from encchat.core.devicekeys import CLAIM_BURST, CLAIM_EVERY, ClaimRates
+from encchat.core.floods import MOST
 from encchat.core.keeping import MAX_ONE_TIME
 from encchat.core.refusals import RateLimited
 from tests.core.sealing import Gadget, bound, enter, key_of
@@ -371,9 +372,9 @@ class Claiming(Case):
     def test_what_is_remembered_is_bounded(self) -> None:
         """However many pairs there are."""
         rates = ClaimRates()
-        for n in range(MAX_PAIRS + 10):
+        for n in range(MOST + 10):
             rates.take("bob", [str(n)], 0.0)
-        self.assertEqual(len(rates._buckets), MAX_PAIRS)
+        self.assertEqual(len(rates._buckets), MOST)
 
     def test_two_at_once(self) -> None:
         """Two who claim in one moment get two keys, whatever the order in which the log answers."""

@@ -183,6 +183,7 @@ class Peer:
         self.world = world
         self.writes: list[bytes] = []
         self.notes: list[EncchatError] = []
+        self.origin = ""
         self.closed = False
         self.held = False
         self.welcomed = False

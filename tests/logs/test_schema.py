@@ -261,9 +261,10 @@ class UpgradeTests(OpeningCase):
         first = ["block_place", "blocks", "directory", "log", "memos", "msgids", "probe", "rooms"]
         second = sorted([*first, "search", "search_config", "search_data", "search_idx", "search_state"])
         boxes = ["boxes", "mail", "mail_age", "mail_place", "mail_share", "one_time", "one_time_order"]
-        versions = (first, second, sorted([*second, *boxes]))
+        third = sorted([*second, *boxes])
+        versions = (first, second, third, third)
         with closing(connect(":memory:")) as connection:
-            for upgrade, names, constraints in zip(UPGRADES, versions, (26, 29, 41), strict=True):
+            for upgrade, names, constraints in zip(UPGRADES, versions, (26, 29, 41, 42), strict=True):
                 upgrade(connection)
                 tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
                 self.assertEqual(sorted(tables), names)

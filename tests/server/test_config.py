@@ -54,6 +54,7 @@ class Checks(TestCase):
             (Config(retain_entries=("+ops=many",)), "--retain-entries +ops=many"),
             (Config(max_half_open=0), "--max-half-open"),
             (Config(max_per_address=-1), "--max-per-address"),
+            (Config(max_new_names=-1), "--max-new-names"),
             (Config(file_limit=-1), "--file-limit"),
             (Config(file_days=-1), "--file-days"),
             (Config(file_limit=2000), "--file-quota"),

@@ -181,6 +181,15 @@ class Native(SynchronousTestCase):
         alice.connectionLost(Failure(ConnectionDone()))
         self.assertEqual((self.server.world.hub.sessions, len(self.server.caps)), (set(), 0))
 
+    def test_new_names_count_for_the_address(self) -> None:
+        self.server = Server(new_names=2)
+        codes = []
+        for name in ("a", "b", "c"):
+            peer, transport = self.server.connect(name)
+            self.server.feed(peer, m.Hello((1,), name))
+            codes.append(getattr(news(transport)[0], "code", ""))
+        self.assertEqual(codes, ["", "", "too-many-names"])
+
     def test_lost_during_the_handshake(self) -> None:
         built = self.server.factory.buildProtocol(HERE)
         assert built is not None

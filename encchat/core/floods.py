@@ -1,0 +1,98 @@
+"""What many names can do together: bounded by the address that they come from, and for whom they do it to.
+
+A name costs nothing, so that a bound for each name bounds nobody who takes twenty of them. What is
+remembered here is in memory, of the last ``MOST`` each, and forgotten with a restart. An address that is not
+known (``""``) is not counted, as it may be everybody's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+
+from encchat.core.limits import TokenBucket
+from encchat.errors import RefusedError
+
+#: Addresses, and pairs of an address and a device, that are remembered.
+MOST = 20_000
+#: One-time keys of a device that one address is given, at once, and seconds until another; then it is given
+#: the fallback key. Of a hundred, so that a class that sits behind one address finds enough.
+ADDRESS_KEYS, ADDRESS_KEYS_EVERY = 40, 180.0
+#: The same for all addresses together.
+DEVICE_KEYS, DEVICE_KEYS_EVERY = 80, 60.0
+#: Letters, and bytes of them, that strangers of one address put into one box: at once, and in a day.
+ADDRESS_LETTERS, ADDRESS_MAIL = 200, 256 * 1024
+DAY = 86_400.0
+
+
+class TooManyNames(RefusedError):
+    """{limit} new names came from your address within a day, as many as this server takes. Come in under a
+    name that you have, or try again in {wait}."""
+
+    code = "too-many-names"
+
+
+class Buckets:
+    """A token bucket for each key; the one that was used longest ago is forgotten first."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def at(self, key: Hashable, now: float) -> TokenBucket:
+        """The bucket of a key."""
+        bucket = self._buckets.pop(key, None) or TokenBucket(self.rate, self.burst, now)
+        self._buckets[key] = bucket
+        if len(self._buckets) > MOST:
+            self._buckets.popitem(last=False)
+        return bucket
+
+
+class Floods:
+    """The bounds of one hub. ``names``: new names of one address in a day; 0: any number."""
+
+    def __init__(self, names: int = 0) -> None:
+        self._limit = names
+        self._names = Buckets(names / DAY, names)
+        self._keys = Buckets(1 / ADDRESS_KEYS_EVERY, ADDRESS_KEYS)
+        self._device_keys = Buckets(1 / DEVICE_KEYS_EVERY, DEVICE_KEYS)
+        self._letters = Buckets(ADDRESS_LETTERS / DAY, ADDRESS_LETTERS)
+        self._mail = Buckets(ADDRESS_MAIL / DAY, ADDRESS_MAIL)
+
+    def all(self) -> Iterator[Buckets]:
+        """All that is remembered."""
+        return iter((self._names, self._keys, self._device_keys, self._letters, self._mail))
+
+    def take_name(self, origin: str, now: float) -> None:
+        """An address claims a new name.
+
+        :raises TooManyNames: it has claimed too many of late.
+        """
+        if origin and self._limit:
+            wait = self._names.at(origin, now).take(now)
+            if wait:
+                minutes = int(wait / 60) + 1
+                words = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+                raise TooManyNames(limit=self._limit, wait=words)
+
+    def take_key(self, origin: str, box: str, now: float) -> bool:
+        """Whether an address is given another one-time key of a device."""
+        whole = self._device_keys.at(box, now)
+        if whole.wait(now) or (origin and self._keys.at((origin, box), now).take(now)):
+            return False
+        whole.take(now)
+        return True
+
+    def take_letter(self, origin: str, box: str, size: int, now: float) -> bool:
+        """Whether an address may put another letter from a stranger into a box."""
+        if not origin:
+            return True
+        mail = self._mail.at((origin, box), now)
+        if mail.wait(now) or self._letters.at((origin, box), now).take(now):
+            return False
+        mail.spend(size)
+        return True
