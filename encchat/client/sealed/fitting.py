@@ -1,12 +1,18 @@
 """What may be said in a sealed room, judged here, as the server cannot: kinds that are known, bodies that
-have the shape of their kind, and corrections by those who may make them."""
+have the shape of their kind, and corrections by those who may make them.
+
+Who wrote something is an identity, not a name: a name may pass to somebody else, who has no say in what was
+said under it before. Nor has a machine that was taken back in what the others of its name said, nor somebody
+who is only vouched for in what is proved."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from encchat.client.sealed.kept import Kept
 from encchat.contents import CONTENTS, Delete, Edit, NoContent, parse
 from encchat.core.plain import TALK
+from encchat.core.sealed.events import REVOKED
 from encchat.errors import PeerError
 from encchat.messages import Entry
 
@@ -21,12 +27,13 @@ class Unfit(PeerError):
     code = "unfit"
 
 
-def check(entry: Entry, admin: bool, find: Callable[[int], Entry | None]) -> None:
+def check(said: Kept, admin: bool, find: Callable[[int], Kept | None]) -> None:
     """Whether what was opened may be shown as what it says it is. ``admin``: its sender may change the room;
-    ``find`` gives an earlier entry that was opened.
+    ``find`` gives an earlier entry.
 
     :raises Unfit: it may not.
     """
+    entry = said.entry
     if entry.kind in PLAIN:
         _check_text(entry)
         return
@@ -41,9 +48,25 @@ def check(entry: Entry, admin: bool, find: Callable[[int], Entry | None]) -> Non
         raise Unfit(sender=entry.sender, reason="it is about something that was not said yet")
     if isinstance(content, Edit | Delete):
         other = find(target)
-        may = other is not None and (other.sender == entry.sender or (isinstance(content, Delete) and admin))
+        may = other is not None and (
+            _is_of_same(said, other) or (isinstance(content, Delete) and admin and _is_sure(said))
+        )
         if not may:
             raise Unfit(sender=entry.sender, reason="it is about what somebody else said")
+
+
+def _is_sure(said: Kept) -> bool:
+    """Whether it is as sure as anything that its sender's name stands for who wrote it."""
+    return not said.seal.vouched_by and said.seal.trust != REVOKED
+
+
+def _is_of_same(said: Kept, other: Kept) -> bool:
+    """Whether both are of the same person, as surely as the earlier one is."""
+    if said.entry.sender != other.entry.sender:
+        return False
+    if said.entry.device == other.entry.device:  # a device is of one identity for ever
+        return not said.seal.vouched_by or bool(other.seal.vouched_by)
+    return _is_sure(said) and bool(said.identity) and said.identity == other.identity
 
 
 def target_of(kind: str, body: bytes) -> int:

@@ -22,11 +22,13 @@ _NOTE = 0
 
 
 class Kept(Struct, frozen=True, array_like=True):
-    """An entry as it was shown, and the place behind it in the room's log."""
+    """An entry as it was shown, the place behind it in the room's log, and the identity that wrote it; empty
+    for what was not opened."""
 
     entry: Entry
     seal: e.Seal
     after: Position
+    identity: bytes = b""
 
 
 class Note(Struct, frozen=True, array_like=True):

@@ -57,10 +57,11 @@ class Telling:
         kept = None if event is not None else self._memory.entry(news.room, news.seq)
         base = _base(news, event, kept)
         entry, seal = self._judged(news, base)
+        identity = news.identity if isinstance(news, fx.Opened) and seal.state == "opened" else b""
         if event is None and kept is not None:
             seal = replace(seal, late=True)
         after = _behind(event) if event is not None else kept.after if kept else Position(news.seq)
-        self._memory.keep(Kept(entry, replace(seal, late=False), after))
+        self._memory.keep(Kept(entry, replace(seal, late=False), after, identity))
         if entry.kind == "topic" and seal.state == "opened":
             self._topic(entry.room, entry.body.decode("utf-8", "replace"))
         if event is None:
@@ -89,12 +90,14 @@ class Telling:
 
     def _opened(self, news: fx.Opened, base: Entry) -> tuple[Entry, e.Seal]:
         entry = replace(base, kind=news.kind, body=news.body)
+        seal = e.Seal("opened", news.trust, news.vouched_by, late=news.late)
         admin = key_of(base.sender) in self._memory.note(news.room).admins or news.room.startswith("@")
         try:
-            fitting.check(entry, admin, lambda seq: _entry(self._memory.entry(news.room, seq)))
+            said = Kept(entry, seal, Position(news.seq), news.identity)
+            fitting.check(said, admin, lambda seq: self._memory.entry(news.room, seq))
         except PeerError as error:
             return _failed(base, error.code, str(error), late=news.late)
-        return entry, e.Seal("opened", news.trust, news.vouched_by, late=news.late)
+        return entry, seal
 
     def _changed(self, news: fx.RosterChanged, base: Entry) -> tuple[Entry, e.Seal]:
         before = self._memory.note(news.room).admins
@@ -129,10 +132,6 @@ def _base(news: Placed, event: e.NewEntry | None, kept: Kept | None) -> Entry:
 
 def _behind(event: e.NewEntry) -> Position:
     return advance(event.start, (event.frame,))
-
-
-def _entry(kept: Kept | None) -> Entry | None:
-    return None if kept is None else kept.entry
 
 
 def key_of(name: str) -> str:

@@ -20,7 +20,8 @@ REVOKED = "revoked"
 class Opened:
     """A message that passed every check. ``trust`` is how sure its writer's identity is. With a
     ``vouched_by`` its key came from there (a device id, or ``backup``) and not from its writer: show it
-    as vouched for, never as proved. ``late`` says that its place was shown before, as ``Waiting``."""
+    as vouched for, never as proved. ``late`` says that its place was shown before, as ``Waiting``.
+    ``identity`` is whose the name was when the key came."""
 
     room: str
     seq: int
@@ -33,6 +34,7 @@ class Opened:
     trust: str
     vouched_by: str = ""
     late: bool = False
+    identity: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,8 @@ class Reading:
         except PeerError as error:
             return fx.Failed(*place, _code(error), str(error))
         trust = self._contacts.trust_of(sender, entry.device, key.identity)
-        return fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by)
+        what = (said.kind, said.target, said.body)
+        return fx.Opened(*place, *what, trust, key.vouched_by, identity=key.identity)
 
     def retry(self, device: str, session: bytes) -> None:
         """The key of a session came: open what waited for it."""
@@ -236,7 +237,8 @@ class Reading:
             self._contacts.claim(entry.sender, entry.device, said.devices)
         trust = self._contacts.trust_of(entry.sender, entry.device, key.identity)
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
-        self._turn.tell(fx.Opened(*place, said.kind, said.target, said.body, trust, key.vouched_by, late))
+        what = (said.kind, said.target, said.body)
+        self._turn.tell(fx.Opened(*place, *what, trust, key.vouched_by, late, key.identity))
 
     def _decrypt(self, key: KeyState, sealed: Sealed) -> tuple[Payload, int]:
         try:
