@@ -6,9 +6,11 @@ For every test of something that shows or logs what came from outside.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
+ESC = "\x1b"
 JOINERS = "\u200c\u200d"
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 #: Format characters that are visible: the prepended concatenation marks of Arabic, Syriac and Kaithi.
@@ -42,3 +44,35 @@ def is_unsafe(character: str) -> bool:
         or 0xFDD0 <= code <= 0xFDEF
         or code in RESERVED
     )
+
+
+def attacks() -> Iterator[str]:
+    """Texts that would steer a terminal, hide, or reorder what is read, each short enough for every field of
+    the protocol: at most 24 characters. What could be taken for our own output is marked by the number 66."""
+    for code in (*range(0x20), *range(0x7F, 0xA0)):
+        yield f"a{chr(code)}b"
+        yield f"{chr(code)}66H"
+    yield f"{ESC}]52;c;QUJD\x07"
+    yield f"{ESC}]0;owned{ESC}\\"
+    yield "\x9d2;owned\x9c"
+    yield f"{ESC}[66;66H"
+    yield f"{ESC}[66A{ESC}[2J"
+    yield f"{ESC}[?1049h{ESC}c"
+    yield f"{ESC}P+q544e{ESC}\\"
+    yield f"{ESC}[66n{ESC}[6n"
+    yield f"\x9b66;66H{ESC}(0"
+    yield f"{ESC}{ESC}[[66m"
+    yield "line\nzoe: not me"
+    yield "over\rwritten"
+    yield "back\x08\x08\x08\x08gone"
+    yield from (f"x{character}y" for character in BIDI)
+    yield "\u200b" * 24
+    yield "e" + "\u0301" * 23
+    yield "\u115f\u3164\u2800"
+    yield "\u2028\u2029\u0085"
+
+
+def floods() -> Iterator[str]:
+    """10,000 of each kind of character that takes no room, on one letter."""
+    for character in "\u0301\u200b\u1161\u200d":
+        yield f"a{character * 10_000}b"

@@ -7,6 +7,7 @@ certificate is ASCII (RFC 5280, section 4.2.1.6). The common name is for people 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
 
@@ -93,6 +94,8 @@ def issuer_of(signed: x509.Certificate | x509.CertificateRevocationList) -> str:
 
 def _words(name: Callable[[], x509.Name]) -> str:
     try:  # names are parsed as late as this, and may hold anything
-        return clean_line(name().rfc4514_string(), 80) or "no name"
+        with warnings.catch_warnings():  # of a name that is too long, on whatever terminal there is
+            warnings.simplefilter("ignore")
+            return clean_line(name().rfc4514_string(), 80) or "no name"
     except (ValueError, TypeError):
         return "an unreadable name"

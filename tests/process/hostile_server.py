@@ -1,13 +1,11 @@
 """A server that lies and attacks: tests/client/fake_server.py behind a real cipher, on a real port.
 
-It runs in the process of the tests; the clients are real ones. ``attacks`` are texts that would steer a
-terminal, hide, or reorder what is read, each short enough for every field of the protocol.
+It runs in the process of the tests; the clients are real ones.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.internet.defer import maybeDeferred
@@ -21,35 +19,8 @@ from encchat import messages as m
 from encchat.ciphers.registry import server_cipher
 from encchat.wire import FrameSplitter
 from tests.client.fake_server import FakeLink, FakeServer
-from tests.hostile import BIDI
+from tests.hostile import ESC, attacks, floods
 from tests.process.harness import reactor
-
-ESC = "\x1b"
-
-
-def attacks() -> Iterator[str]:
-    """Texts of at most 24 characters. What could be taken for our own output is marked by the number 66."""
-    for code in (*range(0x20), *range(0x7F, 0xA0)):
-        yield f"a{chr(code)}b"
-        yield f"{chr(code)}66H"
-    yield f"{ESC}]52;c;QUJD\x07"
-    yield f"{ESC}]0;owned{ESC}\\"
-    yield "\x9d2;owned\x9c"
-    yield f"{ESC}[66;66H"
-    yield f"{ESC}[66A{ESC}[2J"
-    yield f"{ESC}[?1049h{ESC}c"
-    yield f"{ESC}P+q544e{ESC}\\"
-    yield f"{ESC}[66n{ESC}[6n"
-    yield f"\x9b66;66H{ESC}(0"
-    yield f"{ESC}{ESC}[[66m"
-    yield "line\nzoe: not me"
-    yield "over\rwritten"
-    yield "back\x08\x08\x08\x08gone"
-    yield from (f"x{character}y" for character in BIDI)
-    yield "\u200b" * 24
-    yield "e" + "\u0301" * 23
-    yield "\u115f\u3164\u2800"
-    yield "\u2028\u2029\u0085"
 
 
 class HostileServer(FakeServer):
@@ -60,9 +31,13 @@ class HostileServer(FakeServer):
         self.motd = "begin\n" + "".join(attacks()) + "\u0301" * 2000 + "\nend"
         self.room("+lobby").topic = "".join(attacks())[:900]
 
-    def attack(self) -> None:
-        """Everything at once, and then one honest line."""
-        for number, evil in enumerate(attacks()):
+    def attack(self, *, brief: bool = False) -> None:
+        """Everything at once, and then one honest line; ``brief``: a message for several attacks."""
+        evils = list(attacks())
+        for start in range(0, len(evils) if brief else 0, 6):
+            evil = "".join(evils[start : start + 6])
+            self.append("+lobby", evils[start] or "bob", "text", f"{start:016}".encode(), evil.encode())
+        for number, evil in enumerate(() if brief else evils):
             for kind, body in (
                 ("text", evil.encode()),
                 ("me", evil.encode("utf-8")),
@@ -84,8 +59,7 @@ class HostileServer(FakeServer):
                     m.Notice(evil * 10),
                     m.Error(0, "odd", evil),
                 )
-        for number, character in enumerate("\u0301\u200b\u1161\u200d"):
-            flood = f"a{character * 10_000}b"
+        for number, flood in enumerate(floods()):
             self.append("+lobby", "bob", "text", bytes([number] * 16), flood.encode())
         self.append("+lobby", "bob", "text", b"e" * 16, b"that was all")
         for link in self.links:
