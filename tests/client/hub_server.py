@@ -58,6 +58,7 @@ class HubLink:
     def __init__(self, server: HubServer, key: str) -> None:
         self.server = server
         self.closed = False
+        self.origin = ""
         self.frames: list[bytes] = []
         self.received = 0
         self._splitter = FrameSplitter()
