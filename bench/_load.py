@@ -36,8 +36,8 @@ from encchat.wire import encode
 STAMP = 20
 BUFFER = 1 << 20
 ROOM = "bench"
-#: Members that look at each message, and members that send.
-PROBES, SENDERS = 10, 10
+#: Members that look at each message at most, of how many one does, and members that send.
+PROBES, PROBE_EVERY, SENDERS = 10, 20, 10
 #: Seconds until what is on its way must have arrived.
 PATIENCE = 60.0
 
@@ -236,8 +236,8 @@ class Load:
             self._say(member, self.speech.join())
             self._wait_for(member, self.speech.joined)
         receivers = self.members[min(SENDERS, count // 2) :] if self.spec.speaks == "irc" else self.members
-        step = max(1, len(receivers) // PROBES)
-        self.probes = receivers[::step][:PROBES] or self.members[-1:]
+        probes = min(PROBES, max(1, count // PROBE_EVERY))
+        self.probes = receivers[:: max(1, len(receivers) // probes)][:probes] or self.members[-1:]
         for probe in self.probes:
             probe.probe = True
         self.senders = self.members[: max(1, min(SENDERS, count // 2))]

@@ -20,8 +20,9 @@ _Put: TypeAlias = tuple[Draft, Callable[[Answer], None]]
 #: Drafts and body bytes in one append at most.
 BATCH = 2000
 BATCH_BYTES = 1024 * 1024
-#: Body bytes that are worth an append of their own, which therefore does not wait for more.
-SOON_BYTES = 64 * 1024
+#: Drafts, or body bytes, that are worth an append of their own, which therefore does not wait for more: what a
+#: write to a member costs is little for each of so many.
+SOON, SOON_BYTES = 128, 64 * 1024
 #: Drafts and body bytes that wait, above which no more should be read from the peers.
 QUEUE = 10_000
 QUEUE_BYTES = 8 * 1024 * 1024
@@ -94,7 +95,8 @@ class AppendQueue:
             self._go()
 
     def _rest(self) -> float:
-        return 0.0 if self._bytes >= SOON_BYTES else self._pause()
+        enough = len(self._waiting) >= SOON or self._bytes >= SOON_BYTES
+        return 0.0 if enough else self._pause()
 
     def _go(self) -> None:
         self._turn.spawn(self._run(), None)

@@ -78,6 +78,13 @@ class Queue(SynchronousTestCase):
         self.turn.end()
         self.assertEqual((self.batches, self.pauses), ([1], [0.004]))
 
+    def test_many_do_not_pause(self) -> None:
+        self.pauses = [0.004]
+        for number in range(appends.SOON):
+            self.put(number)
+        self.turn.end()
+        self.assertEqual((self.batches, self.pauses), ([appends.SOON], [0.004]))
+
     def test_batches_grow_while_the_log_is_slow(self) -> None:
         self.log.gates = []
         self.put(1)
