@@ -20,7 +20,7 @@ _Put: TypeAlias = tuple[Draft, Callable[[Answer], None]]
 #: Drafts and body bytes in one append at most.
 BATCH = 2000
 BATCH_BYTES = 1024 * 1024
-#: Drafts, or body bytes, that are worth an append of their own, which therefore does not wait for more: what a
+#: Drafts, or body bytes, that are worth an append of their own, which therefore waits for no more: what a
 #: write to a member costs is little for each of so many.
 SOON, SOON_BYTES = 128, 64 * 1024
 #: Drafts and body bytes that wait, above which no more should be read from the peers.
