@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.process.harness import CLIENT, ROOT, Child, reactor
 from tests.process.keys import place_identity
-from tests.process.test_client_pipe import ClientCase
+from tests.process.test_client_pipe import QUICK, ClientCase
 
 OPS = "+ops"
 
@@ -96,12 +96,13 @@ class Extracts(ClientCase):
 
     async def test_a_head_that_stops_reading(self) -> None:
         """Quietly: nothing on stderr but what is always said there, and no signal."""
-        service = await self.serve("--rate", "0")
+        service = await self.serve("--rate", "0", *QUICK)
         # More than a pipe holds, so that it is still writing when nobody reads any more.
         (self.home / "input").write_text("".join(f"{number:01000}\n" for number in range(400)))
-        sending = f"$CLIENT --name alice --accept-new {service.address} < {self.home / 'input'}"
+        cipher = " ".join(QUICK)
+        sending = f"$CLIENT --name alice --accept-new {cipher} {service.address} < {self.home / 'input'}"
         await self.finish(self.shell(sending))
-        command = f"$CLIENT --name bob --accept-new --tail 400 {service.address}; echo code $? >&2"
+        command = f"$CLIENT --name bob --accept-new {cipher} --tail 400 {service.address}; echo code $? >&2"
         child = await self.finish(self.shell(f"({command}) | head -1"))
         self.assertEqual(child.out, ["alice: " + "0" * 1000])
         self.assertEqual(child.err[-1], "code 1")

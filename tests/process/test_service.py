@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import stat
 
 from tests.process.harness import ROOT, TWISTD, Child, ProcessCase
+
+FORKS = str(ROOT / "tests" / "process" / "forks.py")
 
 
 class Starting(ProcessCase):
@@ -76,32 +79,45 @@ class Mistakes(ProcessCase):
 
     async def check(self, code: int, word: str, *options: str) -> None:
         child = self.twistd("--data", str(self.home / "data"), *options)
-        self.assertEqual(await child.end(), code, child.report())
-        self.assertEqual(len(child.err), 1, child.report())
-        self.assertTrue(child.err[0].startswith("encchat: "), child.err)
-        self.assertIn(word, child.err[0])
+        self.told(code, word, await child.end(), child.err)
+
+    def told(self, wanted: int, word: str, code: int, said: list[str]) -> None:
+        self.assertEqual(code, wanted, said)
+        self.assertEqual(len(said), 1, said)
+        self.assertTrue(said[0].startswith("encchat: "), said)
+        self.assertIn(word, said[0])
+
+    async def check_all(self, wanted: int, *cases: tuple[str, ...]) -> None:
+        """The same for several, which takes little longer than for one."""
+        child = self.spawn([FORKS], Child("forks"))
+        start = ["--pidfile=", "-n", "encchat", "--data", str(self.home / "data")]
+        child.say(json.dumps([[*start, *options] for _, *options in cases]))
+        child.close_stdin()
+        self.assertEqual(await child.end(), 0, child.report())
+        for (word, *_), line in zip(cases, child.out, strict=True):
+            self.told(wanted, word, *json.loads(line))
 
     async def test_usage(self) -> None:
-        for word, *options in (
+        await self.check(2, "--bogus", "--bogus")
+        await self.check_all(
+            2,
             ("nope", "--cipher", "nope"),
             ("colour", "--cipher", "rsa:colour=red"),
             ("tcp:x", "--port", "tcp:x"),
             ("its own --port", "--cipher", "rsa", "--cipher", "rsa"),
-            ("--bogus", "--bogus"),
             ("whole number", "--rate", "fast"),
-        ):
-            await self.check(2, word, *options)
+        )
 
     async def test_configuration(self) -> None:
         wrong = self.home / "wrong.toml"
         wrong.write_text("port = [")
-        for word, *options in (
+        await self.check_all(
+            78,
             ("/no/such/file", "--config", "/no/such/file"),
             ("not TOML", "--config", str(wrong)),
             ("/no/such/file", "--access", "members", "--members", "/no/such/file"),
             ("--data", "--data", "/proc/nowhere"),
-        ):
-            await self.check(78, word, *options)
+        )
 
     async def test_a_port_in_use(self) -> None:
         taken = socket.create_server(("127.0.0.1", 0))
