@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import TestCase
 
+from encchat.client import events as e
 from encchat.client import files
 from tests.client.sealed.town import Person, Town
 from tests.client.test_console import Screen
@@ -23,8 +25,16 @@ class Viewer(Person):
         super().start()
         self.screen = Screen(self.town.clock, self.chat, LOBBY, None)
         self.screen.connected = True
+        self.told = list(self.listener.events)
+        show = self.screen.happened
+
+        def happened(events: Sequence[e.Event]) -> None:
+            self.told += events
+            show(events)
+
+        self.screen.happened = happened  # type: ignore[method-assign]  # what it is told is kept, too
         self.chat._console = self.screen
-        self.screen.happened(self.listener.events)
+        show(self.listener.events)
         self.done = Deferred.fromCoroutine(self.screen.run())
         self.done.addErrback(lambda failure: None)
         self.town.settle()
