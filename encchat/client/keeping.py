@@ -56,6 +56,8 @@ class Keeping:
         #: By room, as there are many entries of each.
         self._places: dict[str, Place] = {}
         self._timer: IDelayedCall | None = None
+        #: What went wrong the last time that something was written.
+        self._failure = ""
         self._bound()
 
     def _bound(self) -> None:
@@ -88,6 +90,9 @@ class Keeping:
 
     def proved(self, server: str, *, accept_log: bool) -> None:
         """The server has proved its key; ``accept_log``: its logs count as they are now."""
+        if server != self.server:
+            self.flush()  # what waits is of the server before
+            self._shown.clear()
         self.server = server
         self._places.clear()
         if accept_log:
@@ -103,6 +108,8 @@ class Keeping:
     def met(self, log: bytes) -> bool:
         """The server named its log; whether it had another one before."""
         self.flush()  # what waits is of the log before
+        if log != self.log:
+            self._shown.clear()
         self.log = log
         self._passing.clear()
         self._places.clear()
@@ -172,8 +179,15 @@ class Keeping:
                 self._store.forget(forget)
             if shown:
                 self._store.save_positions(self.server, self.log, shown)
-        except StoreFailed as error:  # nothing is lost: it is sent, or shown, again
-            self._warn(str(error))
+        except (
+            StoreFailed
+        ) as error:  # nothing is lost: it is tried with what comes next, or sent or shown again
+            self._forget, self._shown = forget + self._forget, {**shown, **self._shown}
+            if str(error) != self._failure:  # a disk that is full stays so for long
+                self._warn(str(error))
+            self._failure = str(error)
+        else:
+            self._failure = ""
         self._store.archive.store()
         self.tell()
 

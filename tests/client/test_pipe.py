@@ -408,8 +408,23 @@ class Outages(PipeTestCase):
         self.feed(b"hello\n")
         self.world.store._database.connection.execute("PRAGMA query_only = ON")
         self.world.later(1)
-        self.assertTrue(any("cannot be written" in words for words in self.status))
+        for number in range(5):  # each would be told for as long as the disk is full
+            self.world.server.say(LOBBY, str(number))
+            self.world.later(1)
+        self.assertEqual(sum("cannot be written" in words for words in self.status), 1)
         self.assertIsNone(self.error)
+        self.assertEqual(self.kept(), None)
+        self.world.store._database.connection.execute("PRAGMA query_only = OFF")
+        self.world.server.say(LOBBY, "there is room again")
+        self.world.later(1)
+        self.assertEqual(self.world.chat._keeping.waiting(), [])
+        self.assertEqual(self.kept(), 7)
+
+    def kept(self) -> int | None:
+        """How far the next run would go on."""
+        keeping = self.world.chat._keeping
+        found = keeping.recall(keeping.log, LOBBY)
+        return None if found is None else found.seq
 
     def test_a_store_that_fails_at_the_welcome(self) -> None:
         self.world.server.log = PASSING_LOG + b"M" * 8
