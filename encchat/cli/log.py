@@ -17,8 +17,8 @@ import click
 
 from encchat.core.export import FORMATS
 from encchat.errors import ConfigError, UsageError
+from encchat.logs import archive, offline
 from encchat.logs import backup as copying
-from encchat.logs import offline
 from encchat.logs.files import create_file
 from encchat.logs.verify import index_problem, verify
 from encchat.text import clean_line
@@ -149,26 +149,45 @@ def _writing(output: Path | None) -> Iterator[Any]:
 
 @click.command()
 @click.argument("file", type=_path)
+@click.option("--without-files", is_flag=True, help="Only the messages, names and rooms, as one SQLite file.")
 @data_option
-def backup(file: Path, data: Path | None) -> None:
-    """Copy the messages, names and rooms to the new FILE, while the service runs or not. The service's keys
-    are not in it: copy the other files of its data directory once."""
-    with offline.opened(log_file(data)) as connection:
-        copying.copy(connection, file)
-    click.echo(
-        f"{file} has {file.stat().st_size} bytes; to check it: encchat-admin restore verifies it first."
-    )
+@click.pass_context
+def backup(ctx: click.Context, file: Path, without_files: bool, data: Path | None) -> None:
+    """Copy the messages, names and rooms, and the files that people gave to rooms, to the new tar FILE, while
+    the service runs or not. The service's keys are not in it: copy the other files of its data directory
+    once."""
+    log = log_file(data)
+    with offline.opened(log) as connection:
+        if without_files:
+            copying.copy(connection, file)
+        else:
+            contents = archive.write(connection, log.parent, file)
+    size = f"{file} has {file.stat().st_size} bytes"
+    if without_files:
+        click.echo(f"{size}, and no files in it; encchat-admin restore verifies it first.")
+        return
+    click.echo(f"{size}, and {contents.files} files in it; encchat-admin restore verifies it first.")
+    for name in contents.damaged:
+        click.echo(f"The file {name} has suffered on the disk, and is not in the backup.", err=True)
+    if contents.damaged:
+        ctx.exit(1)
 
 
 @click.command()
 @click.argument("file", type=_path)
 @data_option
 def restore(file: Path, data: Path | None) -> None:
-    """Put the backup FILE in place, while the service does not run. It is verified first, and the log that
-    was there is kept beside it."""
+    """Put the backup FILE in place, while the service does not run. It is verified first, and what was there
+    is kept beside it."""
     target = log_file(data)
-    before = offline.restore(file, target.parent)
+    restored = offline.restore(file, target.parent)
     click.echo(f"{target} is as it was when {file} was made.")
-    if before is not None:
-        click.echo(f"The log that was there is now {before}.")
+    if restored.files is None:
+        click.echo(
+            "There are no files in that backup: those of the data directory stay, as far as it knows them."
+        )
+    else:
+        click.echo(f"{restored.files} files are back.")
+    if restored.before is not None:
+        click.echo(f"The log that was there is now {restored.before}.")
     click.echo("Clients that have read further than that will ask before they trust it (--accept-log).")

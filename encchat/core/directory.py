@@ -31,7 +31,8 @@ _LINK = "link"
 _PASSED = "passed"
 _BOOK, _DEVICE = "devices", "device"
 _SERVER, _BANS = "server", "bans"
-_BLOB = "blob"
+#: The records of files, by their hash in hexadecimal.
+BLOB = "blob"
 _ORDER = "order"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -211,29 +212,29 @@ class Directory:
 
     async def blob(self, blob: bytes) -> BlobRecord | None:
         """What is recorded of a blob."""
-        item = await self._items.get(_BLOB, blob.hex())
+        item = await self._items.get(BLOB, blob.hex())
         return None if item is None else _readable(_decode_blob, item.value)
 
     async def change_blob(self, blob: bytes, change: Callable[[BlobRecord | None], BlobRecord]) -> BlobRecord:
         """Replace the record by what ``change`` makes of it, as ``change_claim`` does."""
-        return await self._change(_BLOB, blob.hex(), _decode_blob, change)
+        return await self._change(BLOB, blob.hex(), _decode_blob, change)
 
     async def forget_blob(self, blob: bytes) -> bool:
         """Remove the record of a blob that has no links, if there is one; whether there is none now."""
-        item = await self._items.get(_BLOB, blob.hex())
+        item = await self._items.get(BLOB, blob.hex())
         if item is None:
             return True
         if _readable(_decode_blob, item.value).links:
             return False
         try:
-            await self._items.delete(_BLOB, blob.hex(), item.revision)
+            await self._items.delete(BLOB, blob.hex(), item.revision)
         except Conflict:
             return False
         return True
 
     async def blobs(self, after: bytes = b"", limit: int = 1000) -> dict[bytes, BlobRecord]:
         """Up to ``limit`` recorded blobs behind ``after``, in order."""
-        found = await self._items.scan(_BLOB, after.hex(), limit)
+        found = await self._items.scan(BLOB, after.hex(), limit)
         return {bytes.fromhex(key): _readable(_decode_blob, item.value) for key, item in found.items()}
 
     async def _change(

@@ -25,6 +25,9 @@ from encchat.logs.pool import Workers
 #: Threads: while one reads a large file for its hash, others get on.
 THREADS = 4
 
+#: Where blobs are in a data directory.
+DIRECTORY = "blobs"
+
 _UPLOAD = re.compile(r"[0-9a-z]{1,64}\Z")
 _BLOB = re.compile(r"[0-9a-f]{64}\Z")
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -41,7 +44,7 @@ class FileBlobs:
 
     def __init__(self, directory: Path, reactor: Any) -> None:
         self._uploads = directory / "uploads"
-        self._blobs = directory / "blobs"
+        self._blobs = directory / DIRECTORY
         for path in (directory, self._uploads, self._blobs):
             prepare_directory(path)
         self._workers = Workers(reactor, THREADS, "encchat-files", "the server is stopping")
@@ -98,8 +101,12 @@ class FileBlobs:
         return self._uploads / upload
 
     def _blob(self, blob: bytes) -> Path:
-        name = blob.hex()
-        return self._blobs / name[:2] / name
+        return self._blobs / place_of(blob.hex())
+
+
+def place_of(name: str) -> Path:
+    """Where a blob is, among the others; its name is its SHA-256 in hexadecimal."""
+    return Path(name[:2], name)
 
 
 def _size(path: Path) -> int:

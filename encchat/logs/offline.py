@@ -4,6 +4,7 @@ runs."""
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encchat.errors import ConfigError
-from encchat.logs import boxes, index
+from encchat.logs import archive, blobs, boxes, index
 from encchat.logs.backup import copy
 from encchat.logs.files import DirectoryLock, check_file, prepare_directory, sync_directory
+from encchat.logs.partials import clear
 from encchat.logs.queries import read
 from encchat.logs.schema import UPGRADES, inspect_file, open_reader, open_writer
 from encchat.logs.verify import verify
@@ -28,10 +30,6 @@ _PAGE, _PAGE_BYTES = 1000, 1024 * 1024
 
 class Unreadable(ConfigError):
     """{path} cannot be read: {reason}."""
-
-
-class Broken(ConfigError):
-    """{path} is no backup that can be used: {problem}. Nothing was changed; restore another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +100,64 @@ def entries(connection: sqlite3.Connection, room: Room) -> Iterator[Entry]:
         at += len(page.frames)
 
 
-def restore(source: Path, directory: Path) -> Path | None:
-    """Put the backup ``source`` in place of the log in ``directory``, where no service runs. Returns where
-    the log is now that was there before, if there was one. A backup of an earlier version stays what it is:
-    the service upgrades it when it starts.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was restored: how many files (None: the backup holds none), and where the log is now that was
+    there before, if there was one."""
+
+    files: int | None
+    before: Path | None
+
+
+def restore(source: Path, directory: Path) -> Restored:
+    """Put the backup ``source`` in place of the log in ``directory``, and of the files there if it holds any,
+    where no service runs. A backup of an earlier version stays what it is: the service upgrades it when it
+    starts. Where this is killed it can be done again.
 
     :raises ConfigError: the backup is not whole, or the directory cannot be used; nothing was changed then.
     :raises BackupFailed: the copy could not be written; nothing was changed then.
     """
-    with opened(source, earlier=True):
-        pass
-    for problem in verify(source):
-        raise Broken(path=str(source), problem=problem)
+    if not archive.is_archive(source):
+        _check(source, source)
+        with _locked(directory):
+            return Restored(None, _replace(source, directory))
+    with _locked(directory), archive.log_of(source, directory) as log:
+        _check(log, source)
+        held, fresh = directory / blobs.DIRECTORY, directory / f"{blobs.DIRECTORY}.restored"
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            count = archive.unpack(source, held, fresh)
+            before = _replace(log, directory)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        if held.exists():
+            held.rename(_aside(held))
+        fresh.rename(held)
+        sync_directory(directory)
+        return Restored(count, before)
+
+
+def _check(log: Path, source: Path) -> None:
+    try:
+        with opened(log, earlier=True):
+            pass
+    except ConfigError as error:
+        if log == source:
+            raise
+        reason = error.facts.get("reason", error)
+        raise archive.Broken(path=str(source), problem=f"the log in it: {reason}") from None
+    for problem in verify(log):
+        raise archive.Broken(path=str(source), problem=problem)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
     prepare_directory(directory)
     lock = DirectoryLock(directory)
     try:
-        return _replace(source, directory)
+        clear(directory)
+        yield
     except OSError as error:
         raise ConfigError(reason=f"{directory} cannot be used: {error.strerror or error}") from None
     finally:

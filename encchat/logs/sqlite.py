@@ -29,6 +29,7 @@ from encchat.logs.hints import Hints
 from encchat.logs.indexing import IDLE
 from encchat.logs.letters import SqliteKeys, SqliteMail
 from encchat.logs.numbering import check_bounds, check_drafts
+from encchat.logs.partials import clear
 from encchat.logs.readers import Readers
 from encchat.logs.schema import UPGRADES, Connect, Durability, Upgrade, connect, open_writer
 from encchat.logs.verify import index_problem_of, problems
@@ -66,6 +67,7 @@ def open_sqlite_log(
     sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
     prepare_directory(path.parent)
     lock = DirectoryLock(path.parent)
+    clear(path.parent)
     try:
         writer = open_writer(path, durability, upgrades, connect)
     except BaseException:

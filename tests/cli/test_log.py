@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
+import tarfile
 from contextlib import closing
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import patch
@@ -17,12 +23,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat.cli.admin import main
 from encchat.contents import File, Reply, body_of
 from encchat.core.interfaces import Draft
+from encchat.logs.partials import partial_beside
 from encchat.logs.schema import UPGRADES, open_writer
 from encchat.logs.sqlite import SqliteLog
 from encchat.logs.verify import verify
 from tests.contracts.log import draft
 from tests.logs.rig import Rig, open_log
 
+#: A program that is killed while it writes a backup.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from encchat.logs.partials import partial_beside
+with partial_beside(Path(sys.argv[1]) / "copy"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 #: What a person may not do to whoever looks at an export.
 EVIL = "<script>alert('&')</script> \x1b[31mred\u202e\x9b2J\x07 \u2028end"
 
@@ -198,10 +213,11 @@ class Whole(LogCase):
         self.rig.wait(log.append([draft(4, body=b"four")]))
         self.assertIn("four", self.done("log", "export"))
         self.assertEqual(self.done("log", "verify"), "All is well: 4 entries in 2 rooms.\n")
-        copy = self.data / "copy"
+        copy, alone = self.data / "copy", self.data / "alone"
         self.done("backup", copy)
+        self.done("backup", "--without-files", alone)
         self.rig.wait(log.append([draft(5)]))
-        self.assertEqual(list(verify(copy)), [])
+        self.assertEqual(list(verify(alone)), [])
         # One that runs is not replaced under its feet.
         self.refused(78, "in use by another server", "restore", copy)
         self.rig.wait(log.close())
@@ -291,6 +307,174 @@ class Whole(LogCase):
         self.refused(78, "not a database", "restore", self.data / "text")
         self.refused(78, "nothing cannot be read: there is no such file.\n", "restore", self.data / "nothing")
         self.assertEqual(self.path.read_bytes(), before)
+
+
+class Files(LogCase):
+    """A log, and files that people gave to rooms."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fill(draft(1, body=b"one"))
+        self.names = [self.give(content) for content in (b"a file", b"", b"x" * 3_000_000)]
+        self.copy = self.data.with_name(self.data.name + ".tar")
+
+    def give(self, content: bytes) -> str:
+        """A file whose bytes are there and recorded."""
+        name = sha256(content).hexdigest()
+        log = self.open()
+        self.rig.wait(log.put("blob", name, b"a record", 0))
+        self.rig.wait(log.close())
+        place = self.data / "blobs" / name[:2] / name
+        for made in (place.parent.parent, place.parent):
+            made.mkdir(mode=0o700, exist_ok=True)
+        place.write_bytes(content)
+        place.chmod(0o600)
+        return name
+
+    def left(self) -> list[str]:
+        """What is in the data directory, but for what whoever reads a log has beside it."""
+        return sorted(name for name in os.listdir(self.data) if not name.endswith(("-wal", "-shm")))
+
+    def files(self, directory: str = "blobs") -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (self.data / directory).glob("*/*")}
+
+    def test_there_and_back(self) -> None:
+        before = self.files()
+        (self.data / "uploads").mkdir()
+        (self.data / "uploads" / "half").write_bytes(b"not whole")
+        self.assertIn("3 files in it", self.done("backup", self.copy))
+        self.assertEqual(stat.S_IMODE(self.copy.stat().st_mode), 0o600)
+        with tarfile.open(self.copy) as archive:
+            self.assertEqual(
+                archive.getnames(), ["log.sqlite", *(f"blobs/{name}" for name in sorted(self.names))]
+            )
+        later = self.give(b"came later")
+        (self.data / "blobs" / self.names[0][:2] / self.names[0]).unlink()
+        self.assertIn("3 files are back", self.done("restore", self.copy))
+        self.assertEqual(self.files(), before)
+        for path in (self.data / "blobs").rglob("*"):
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode) & 0o077, 0)
+        # What was there is there still; and what is in both takes its place once.
+        kept = self.files("blobs.before-restore-1")
+        self.assertEqual(kept[later], b"came later")
+        large = Path("blobs", self.names[2][:2], self.names[2])
+        self.assertEqual((self.data / large).stat().st_nlink, 2)
+        self.done("restore", self.copy)
+        self.assertTrue((self.data / "blobs.before-restore-2").is_dir())
+
+    def test_into_an_empty_place(self) -> None:
+        before = self.files()
+        self.done("backup", self.copy)
+        self.data = self.data / "elsewhere"
+        self.path = self.data / "log.sqlite"
+        self.done("restore", self.copy)
+        self.assertEqual(self.files(), before)
+        self.assertEqual(self.left(), ["blobs", "lock", "log.sqlite"])
+
+    def test_without_files(self) -> None:
+        self.assertIn("no files in it", self.done("backup", "--without-files", self.copy))
+        self.assertEqual(list(verify(self.copy)), [])
+        before = self.files()
+        self.assertIn("no files in that backup", self.done("restore", self.copy))
+        self.assertEqual(self.files(), before)
+
+    def test_what_has_suffered_is_told_and_what_is_gone_is_left_out(self) -> None:
+        for name, content in zip(self.names, (b"a fyle", None, b""), strict=True):
+            path = self.data / "blobs" / name[:2] / name
+            if content is None:
+                path.unlink()
+            else:
+                path.write_bytes(content)
+        done = self.invoke("backup", self.copy)
+        self.assertEqual((done.exit_code, "0 files in it" in done.stdout), (1, True))
+        self.assertEqual(done.stderr.count("has suffered on the disk"), 2)
+        self.done("restore", self.copy)
+        self.assertEqual(self.files(), {})
+
+    def test_a_backup_that_has_suffered_changes_nothing(self) -> None:
+        self.done("backup", self.copy)
+        whole = self.copy.read_bytes()
+        before, files = self.path.read_bytes(), self.files()
+        at = whole.index(b"x" * 1000)
+        shutil.rmtree(self.data / "blobs" / self.names[2][:2])
+        del files[self.names[2]]
+        for content, word in (
+            (whole[:at] + b"y" + whole[at + 1 :], "has suffered"),
+            (whole[: at + 5000], "no backup that can be used"),
+            (whole[:600], "no backup that can be used"),
+        ):
+            self.copy.write_bytes(content)
+            self.refused(78, word, "restore", self.copy)
+            self.assertEqual((self.path.read_bytes(), self.files()), (before, files))
+            self.assertEqual(self.left(), ["blobs", "lock", "log.sqlite"])
+
+    def test_an_archive_of_somebody_else(self) -> None:
+        """Nothing of it gets anywhere."""
+        self.done("backup", self.copy)
+        before = self.path.read_bytes()
+        name = sha256(b"evil").hexdigest()
+        for change in (
+            {"name": "../evil"},
+            {"name": f"blobs/../{name}"},
+            {"name": "/etc/evil"},
+            {"name": f"blobs/{name}", "type": tarfile.SYMTYPE, "linkname": "/etc/passwd"},
+            {"name": f"blobs/{name}", "type": tarfile.LNKTYPE, "linkname": "log.sqlite"},
+            {"name": f"blobs/{name}", "type": tarfile.FIFOTYPE},
+            {"name": f"blobs/{name}x"},
+            {"name": "log.sqlite"},
+        ):
+            evil = self.copy.with_name("evil.tar")
+            shutil.copy(self.copy, evil)
+            with tarfile.open(evil, "a") as archive:
+                member = tarfile.TarInfo()
+                member.size = 4 if "type" not in change else 0
+                for key, value in change.items():
+                    setattr(member, key, value)
+                archive.addfile(member, io.BytesIO(b"evil"))
+            self.refused(78, "no backup that can be used", "restore", evil)
+            self.assertEqual(self.path.read_bytes(), before)
+            self.assertEqual(self.left(), ["blobs", "lock", "log.sqlite"])
+        with tarfile.open(self.copy, "w") as archive:
+            archive.addfile(tarfile.TarInfo("something"))
+        self.refused(78, "does not begin with a log", "restore", self.copy)
+
+    def test_a_full_disk(self) -> None:
+        """At any moment of it: nothing is left, and nothing was changed."""
+        full = OSError(28, "No space left on device")
+        before = sorted(os.listdir(self.data.parent))
+        for where in ("copy_into", "_add", "finish", "partial_beside"):
+            with patch(f"encchat.logs.archive.{where}", side_effect=full):
+                self.refused(1, "No space left on device", "backup", self.copy)
+            self.assertEqual(sorted(os.listdir(self.data.parent)), before)
+        self.done("backup", self.copy)
+        log, files = self.path.read_bytes(), self.files()
+        (self.data / "blobs" / self.names[2][:2] / self.names[2]).unlink()
+        del files[self.names[2]]
+        for where in ("encchat.logs.archive._copy", "encchat.logs.offline.copy"):
+            with patch(where, side_effect=full):
+                self.refused(78, "No space left on device", "restore", self.copy)
+            self.assertEqual((self.path.read_bytes(), self.files()), (log, files))
+            self.assertEqual(self.left(), ["blobs", "lock", "log.sqlite"])
+        self.done("restore", self.copy)
+
+    def test_what_a_kill_has_left_is_cleared(self) -> None:
+        """By the next backup to that place, and by the next start; but not what somebody writes now."""
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(self.data)], capture_output=True, text=True, check=False
+        )
+        self.assertEqual((killed.returncode, killed.stderr), (-9, ""))
+        self.assertEqual(len(self.partials()), 1)
+        with partial_beside(self.data / "other") as mine:
+            self.assertEqual(self.partials(), [mine])
+            self.done("backup", self.data / "copy")
+            self.assertEqual(self.partials(), [mine])
+        subprocess.run([sys.executable, "-c", KILLED, str(self.data)], capture_output=True, check=False)
+        self.assertEqual(len(self.partials()), 1)
+        self.rig.wait(self.open().close())
+        self.assertEqual(self.partials(), [])
+
+    def partials(self) -> list[Path]:
+        return list(self.data.glob(".encchat-*.partial"))
 
 
 class Unusable(LogCase):

@@ -249,7 +249,7 @@ class UpgradeTests(OpeningCase):
         self.fill()
         full = OSError(28, "No space left on device")
         with (
-            patch("encchat.logs.backup.create_file", side_effect=full),
+            patch("encchat.logs.backup.partial_beside", side_effect=full),
             self.assertRaises(BackupFailed) as caught,
         ):
             self.open(upgrades=(*UPGRADES, add_mood))

@@ -238,9 +238,11 @@ class BackupTests(FilledCase):
         log = self.open()
         target = self.path.with_name("copy.db")
         for fault in (OSError(28, "No space left on device"), sqlite3.OperationalError("disk I/O error")):
-            with patch("encchat.logs.backup._sync", side_effect=fault):
+            with patch("encchat.logs.backup.finish", side_effect=fault):
                 self.assertRaises(BackupFailed, self.rig.wait, log.backup(target))
-            self.assertEqual([name for name in os.listdir(self.path.parent) if "copy" in name], [])
+            self.assertEqual(
+                [name for name in os.listdir(self.path.parent) if not name.startswith(("log", "lock"))], []
+            )
         self.rig.wait(log.backup(target))
 
 
