@@ -5,7 +5,8 @@
 All the tests are run in groups, N at a time, each by a trial of its own: a group that breaks its process
 fails alone, and tests that wait for other processes do not hold up the rest. Trial's reports stay as
 they are, one after the other; the last line of each is read for the counts. A run that ends without one, or
-without a test, has failed.
+without a test, has failed; so has one that does not end, after it has told where it is. What failed is told
+once more right before the closing line, as the end is what is looked at, and often all that is kept.
 
 The tests start hundreds of processes, so what Python compiles is kept at least for the run: where the
 environment forbids it beside the sources (PYTHONDONTWRITEBYTECODE), in a directory that goes with the run.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,8 +30,25 @@ HERE = Path(__file__).resolve().parent
 _OUTCOME = re.compile(r"(?:PASSED|FAILED)(?: \((?P<counts>[a-zA-Z0-9=, ]*)\))?\Z")
 _FAILED = ("failures", "errors", "unexpectedSuccesses")
 _PASSED = ("successes", "expectedFailures")
-#: Modules that take long, each a group of its own.
-_LONG = ("test_operating", "test_doctor", "test_rsa_contract", "test_refusals", "test_example_cipher")
+#: Modules that take long, the longest first: each is a group of its own.
+_LONG = (
+    "process.test_client_pipe",
+    "process.test_sealed_talk",
+    "process.test_client_terminal",
+    "process.test_scripts",
+    "process.test_screens",
+    "process.test_kill",
+    "test_operating",
+    "process.test_hostile",
+    "process.test_moderation",
+    "ciphers.rsa.test_rsa_contract",
+    "cli.test_doctor",
+    "ciphers.test_example_cipher",
+)
+#: Seconds after which a group hangs.
+PATIENCE = 1800
+#: The name of a test, alone in a line, as trial tells it below what went wrong.
+_NAME = re.compile(r"(?:\w+\.)+test_\w+")
 
 
 def counts(report: str) -> Counter[str]:
@@ -52,16 +71,20 @@ def line(total: Counter[str]) -> str:
 
 
 def groups(root: Path = HERE) -> list[list[str]]:
-    """All test modules: those with processes of their own alone, the others by their folder. What may take
+    """All test modules: those with processes of their own alone, the others by their folder. What takes
     longest comes first, so that no core is idle at the end."""
-    alone, together = [], {}
+    long: list[tuple[int, list[str]]] = []
+    short, together = [], {}
     for path in sorted(root.rglob("test_*.py")):
-        module = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
-        if path.parent.name == "process" or path.stem in _LONG:
-            alone.append([module])
+        name = ".".join(path.relative_to(root).with_suffix("").parts)
+        if name in _LONG:
+            long.append((_LONG.index(name), [f"{root.name}.{name}"]))
+        elif path.parent.name == "process":
+            short.append([f"{root.name}.{name}"])
         else:
-            together.setdefault(path.parent, []).append(module)
-    return sorted(together.values(), key=len, reverse=True) + alone
+            together.setdefault(path.parent, []).append(f"{root.name}.{name}")
+    folders = sorted(together.values(), key=len, reverse=True)
+    return [group for _, group in sorted(long)] + folders[:4] + short + folders[4:]
 
 
 def compiling(place: str) -> dict[str, str]:
@@ -74,21 +97,37 @@ def compiling(place: str) -> dict[str, str]:
 
 def run(modules: Sequence[str], environment: Mapping[str, str]) -> tuple[str, Counter[str], bool]:
     """Run one trial: its report, its counts, and whether it ended well."""
-    with tempfile.TemporaryDirectory(prefix="encchat-trial-") as place:
-        command = [sys.executable, "-m", "twisted.trial", "--reporter=text", f"--temp-directory={place}/t"]
-        done = subprocess.run(
-            [*command, *modules],
-            check=False,
+    with tempfile.TemporaryDirectory(prefix="encchat-trial-") as place, tempfile.TemporaryFile() as said:
+        trial = [sys.executable, "-X", "faulthandler", "-m", "twisted.trial", "--reporter=text"]
+        running = subprocess.Popen(
+            [*trial, f"--temp-directory={place}/t", *modules],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=said,  # a pipe would stay open for as long as any process that was left behind
             stderr=subprocess.STDOUT,
         )
-    report = done.stdout.decode("utf-8", "replace")
+        try:
+            code = running.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGABRT)  # it prints where it is
+            code = running.wait()
+        said.seek(0)
+        report = said.read().decode("utf-8", "replace")
     found = counts(report)
-    if done.returncode and not found["failed"]:
+    if code and not found["failed"]:
         found["failed"] = 1
     return report, found, not found["failed"]
+
+
+def failures(report: str) -> str:
+    """What a report tells of what went wrong."""
+    begin = report.find("\n" + "=" * 79 + "\n")
+    return report[begin + 1 :] if begin >= 0 else report
+
+
+def failed_tests(report: str) -> list[str]:
+    """The names of the tests that a report tells to have failed."""
+    return [line for line in failures(report).splitlines() if _NAME.fullmatch(line)]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
     named = [word for word in arguments if not word.startswith("-j")]
     work = groups() if named in ([], ["tests"]) else [named]
     total: Counter[str] = Counter()
-    good = True
+    bad: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory(prefix="encchat-compiled-") as place, ThreadPoolExecutor(jobs) as pool:
         environment = compiling(place)
         running = {pool.submit(run, modules, environment): modules for modules in work}
@@ -108,9 +147,16 @@ def main(arguments: Sequence[str]) -> int:
             sys.stdout.write(report if not well or len(work) == 1 else _short(report))
             sys.stdout.flush()
             total += found
-            good = good and well
+            if not well:
+                bad.append((_title(running[future]), report))
+    if len(work) > 1:
+        for title, report in bad:
+            print(f"\nfailed in {title}:\n{failures(report)}")
+    for title, report in bad:
+        for name in failed_tests(report) or [f"{title}, as a whole"]:
+            print(f"failed: {name}")
     print(line(total), flush=True)
-    return 0 if good else 1
+    return 1 if bad else 0
 
 
 def _title(modules: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.summary import compiling, counts, groups, line
+from tests import summary
+from tests.summary import compiling, counts, groups, line, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +29,16 @@ class Mixed(SynchronousTestCase):
     def test_breaks(self): raise ValueError("on purpose")
     def test_skipped(self): pass
     test_skipped.skip = "on purpose"
+"""
+
+HANGS = """
+import time
+from twisted.trial.unittest import SynchronousTestCase
+
+
+class Hangs(SynchronousTestCase):
+    def test_for_ever(self):
+        time.sleep(1000)
 """
 
 
@@ -106,13 +117,26 @@ class Running(SynchronousTestCase):
         code, lines = self.run_tests("test_cases")
         self.assertEqual((code, lines[-1]), (1, "3 passed, 2 failed, 1 skipped"))
         self.assertTrue(any("on purpose" in line for line in lines))
+        self.assertEqual(
+            sorted(lines[-3:-1]),
+            ["failed: test_cases.Mixed.test_breaks", "failed: test_cases.Mixed.test_fails"],
+        )
 
     def test_missing(self) -> None:
         """A module that is not there is a failure."""
         code, lines = self.run_tests("no_such_tests")
-        self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed"))
+        self.assertEqual((code, lines[-2:]), (1, ["failed: no_such_tests, as a whole", "0 passed, 1 failed"]))
 
     def test_wrong_option(self) -> None:
         """So is a run that trial refuses."""
         code, lines = self.run_tests("--no-such-option")
         self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed"))
+
+    def test_a_group_that_hangs(self) -> None:
+        """It is ended, and its report says where it was by then."""
+        self.patch(summary, "PATIENCE", 5)
+        (self.place / "test_hangs.py").write_text(HANGS)
+        report, found, well = run(["test_hangs"], {**os.environ, "PYTHONPATH": str(self.place)})
+        self.assertEqual((found["failed"], well), (1, False))
+        self.assertIn("Fatal Python error: Aborted", report)
+        self.assertRegex(report, r'File ".*", line \d+ in ')
