@@ -74,7 +74,7 @@ def msg(c: Commands, rest: str) -> None:
         return
     room = c.chat.sealed.conversation(name)
     c.say(room, "text", text)
-    c.screen.note(f"said to {title(room, c.chat.name)}; /msg {name} goes there")
+    c.screen.note(f"sent to {title(room, c.chat.name)}; /msg {name} goes there")
 
 
 def _to_room(c: Commands, word: str, text: str) -> None:

@@ -29,6 +29,10 @@ class CannotChange(RefusedError):
     code = "cannot-change"
 
 
+class CannotMake(CannotChange):
+    """{room} was not made: {reason}."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What is to become of a room: ``create`` makes it, with ``add`` as its other members. ``add`` puts
     names in, ``remove`` out, ``promote`` and ``demote`` make and unmake admins, ``renew`` takes the identity

@@ -17,7 +17,14 @@ import msgspec
 
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed import payload, ratchets
-from encchat.core.sealed.changes import CannotChange, Change, first_roster, next_roster, signed_roster
+from encchat.core.sealed.changes import (
+    CannotChange,
+    CannotMake,
+    Change,
+    first_roster,
+    next_roster,
+    signed_roster,
+)
 from encchat.core.sealed.contacts import Contacts
 from encchat.core.sealed.formats import ALG_ROOM, Certificate, encode
 from encchat.core.sealed.keeper import Keeper
@@ -35,6 +42,7 @@ MAX_AGE = 24 * 3600 * 1000
 MAX_TRIES = 8
 #: Messages that wait to be sent, at most.
 MAX_OUTGOING = 1000
+_HOW_KEYS_COME = "as nobody called so has come to this server with encchat-client"
 
 
 class TooManyWaiting(UsageError):
@@ -222,14 +230,13 @@ class Sending:
         if not self._contacts.refresh(change.needs):
             return None
         identities = {}
+        refused = CannotMake if change.create else CannotChange
         for name in (me, *change.needs):
             peer = self._contacts.peer(name)
             if not peer.identity:
-                raise CannotChange(
-                    room=room, reason=f"{name} has not been in a sealed room yet, so has no keys"
-                )
+                raise refused(room=room, reason=f"{name} has no keys here yet, {_HOW_KEYS_COME}")
             if peer.offered:
-                raise CannotChange(room=room, reason=f"the identity of {name} changed; compare it first")
+                raise refused(room=room, reason=f"the identity of {name} changed; compare it first")
             identities[name] = peer.identity
         if change.create:
             roster = first_roster(room, change, me, identities, self._turn.now, self._entropy(16))

@@ -254,7 +254,7 @@ class Vault(Desk):
         peer, own = self.contacts.peer(name), self.contacts.peer(self.user).identity
         identity = peer.offered or peer.identity
         if not identity:
-            raise NothingToCompare(reason=f"{name} has not been in a sealed room yet")
+            raise NothingToCompare(reason=f"{name} has no keys here yet")
         return SafetyNumber(name, identity, safety_number(self.user, own, name, identity))
 
     def ask_devices(self, name: str, now: int) -> Outcome:

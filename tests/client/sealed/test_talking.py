@@ -48,7 +48,7 @@ class Conversations(TownCase):
         room = alice.sealed.conversation("nobody")
         msgid = alice.say(room, "is there anybody?")
         (failed,) = alice.of(e.RequestFailed)
-        self.assertIn("nobody has not been in a sealed room", failed.text)
+        self.assertIn("nobody has no keys here yet", failed.text)
         self.assertEqual([x.item.msgid for x in alice.of(e.NotSent)], [msgid])
         self.assertEqual((alice.chat.unacknowledged, alice.chat.waiting()), (0, []))
 

@@ -240,6 +240,30 @@ class OneTimeKeys(Trio):
         sync(self.alice, self.bob)
         self.assertIn("again", self.bob.texts(name).values())
 
+    def test_away_and_used_up(self) -> None:
+        """Bob is away, and all his one-time keys are used up: several people write to him all the same, under
+        the fallback key, and he reads it all and makes new ones."""
+        bob = self.bob.vault.device
+        self.server.one_time[bob].clear()
+        old = self.server.fallback[bob]
+        self.bob.disconnect()
+        for person in (self.alice, self.eve):
+            room = "@" + "&".join(sorted((person.name, "bob")))
+            person.change(room, create=True, add=("bob",))
+            self.bob.rooms.add(room)
+            person.say(room, f"from {person.name}")
+            person.sync()
+            self.assertEqual(len(self.server.logs[room]), 2)
+            self.assertEqual([e.names for e in person.of(fx.Unreachable)], [])
+        self.assertEqual(self.server.fallback[bob], old)
+        self.bob.connect()
+        sync(self.alice, self.bob, self.eve)
+        self.assertEqual(list(self.bob.texts("@alice&bob").values()), ["from alice"])
+        self.assertEqual(list(self.bob.texts("@bob&eve").values()), ["from eve"])
+        self.server.now += 3601 * 1000
+        self.bob.tick()
+        self.assertNotEqual(self.server.fallback[bob], old)
+
     def test_ten_thousand_claimed(self) -> None:
         """Somebody claims all keys, again and again: what is left is the fallback key, and bob makes new
         ones."""
