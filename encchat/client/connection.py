@@ -8,6 +8,7 @@ reads is.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol as StructuralType
 from typing import cast
@@ -32,6 +33,8 @@ from encchat.wire import FrameSplitter, encode_all
 WELCOME_DEADLINE = 10.0
 #: Seconds of silence until we ask, and until we give up.
 PING_AFTER, GONE_AFTER = 30.0, 90.0
+#: Bytes that are looked at in one turn: some seventy short messages, which take some milliseconds.
+TURN = 8 * 1024
 #: The largest payload before the Welcome, in bytes: a Welcome with the longest message of the day fits.
 MAX_WELCOME = 32 * 1024
 
@@ -96,6 +99,10 @@ class Connection(Protocol):
         self._over = False
         self._full = False
         self._held = False
+        #: What was received and is to be looked at in later turns, the next of which is this one.
+        self._unread: deque[bytes] = deque()
+        self._next: IDelayedCall | None = None
+        self._listening = True
         self._asked = False
         self._heard = clock.seconds()
 
@@ -122,7 +129,32 @@ class Connection(Protocol):
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes of the server."""
+        """Bytes of the server: some now, the others in later turns, so that keys are heard between."""
+        self._unread += (data[start : start + TURN] for start in range(0, len(data), TURN))
+        if self._next is None and not self._held:
+            self._read()
+
+    def _read(self) -> None:
+        self._next = None
+        if self._unread and not self._held:
+            self._receive(self._unread.popleft())
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Look at what waits, in a turn of its own, or have the transport read, unless nobody wants any."""
+        if self._over:
+            return
+        if self._unread and not self._held and self._next is None:
+            self._next = self._clock.callLater(0, self._read)
+        wanted = not self._held and not self._unread
+        if wanted != self._listening:
+            self._listening = wanted
+            if wanted:
+                self._secure.resumeProducing()
+            else:
+                self._secure.pauseProducing()
+
+    def _receive(self, data: bytes) -> None:
         if self._error is not None:
             return
         now = self._heard = self._clock.seconds()
@@ -142,8 +174,11 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self._over = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        while self._unread:
+            self._receive(self._unread.popleft())
+        for timer in (self._timer, self._next):
+            if timer is not None and timer.active():
+                timer.cancel()
         if self._proved:
             events = self._session.lost()
             if events:
@@ -181,14 +216,14 @@ class Connection(Protocol):
         """Whoever reads has enough: let the server wait."""
         if not self._held:
             self._held = True
-            self._secure.pauseProducing()
+            self._read_on()
 
     def release(self) -> None:
         """Read on."""
         if self._held:
             self._held = False
             self._heard = self._clock.seconds()
-            self._secure.resumeProducing()
+            self._read_on()
 
     # ------------------------------------------------------------------------------- as a producer
 
@@ -242,7 +277,8 @@ class Connection(Protocol):
 
     def _fail(self, error: EncchatError) -> None:
         self._error = error
-        self._secure.abortConnection()
+        if not self._over:
+            self._secure.abortConnection()
 
 
 class ConnectionFactory(Factory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,15 @@ from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.connection import GONE_AFTER, PING_AFTER, WELCOME_DEADLINE, NotNative, NoWelcome, Silent
+from encchat.client.connection import (
+    GONE_AFTER,
+    PING_AFTER,
+    TURN,
+    WELCOME_DEADLINE,
+    NotNative,
+    NoWelcome,
+    Silent,
+)
 from encchat.client.link import FIRST_WAIT, LONGEST_WAIT, Disconnected, GaveUp, NoConnection, Patience
 from encchat.client.roomcopy import LogMismatch
 from encchat.client.session import Refused
@@ -227,6 +236,48 @@ class BackPressure(WorldTestCase):
         self.world.link.release()
         self.world.settle()
         self.assertEqual(self.console.texts, ["one"])
+
+    def test_much_at_once_is_looked_at_in_many_turns(self) -> None:
+        self.start()
+        for number in range(1000):
+            self.world.server.say(LOBBY, f"{number} " + "x" * 40)
+        data = b"".join(self.world.transport.link.drain())
+        turns: list[int] = []
+
+        def between() -> None:
+            turns.append(len(self.console.texts))
+            if self.world.transport.paused:
+                self.world.clock.callLater(0, between)
+
+        self.world.transport.deliver(data)
+        between()
+        self.world.settle()
+        self.assertGreaterEqual(len(turns), len(data) // TURN)
+        self.assertLess(max(after - before for before, after in pairwise([0, *turns])), 120)
+        self.assertEqual([text.split()[0] for text in self.console.texts], [str(n) for n in range(1000)])
+
+    def test_who_is_held_meanwhile_looks_at_nothing_more(self) -> None:
+        self.start()
+        for number in range(500):
+            self.world.server.say(LOBBY, f"{number} " + "x" * 40)
+        self.world.transport.deliver(b"".join(self.world.transport.link.drain()))
+        self.world.link.hold()
+        self.world.settle()
+        self.assertLess(len(self.console.texts), 120)
+        self.world.link.release()
+        self.world.settle()
+        self.assertEqual(len(self.console.texts), 500)
+        self.assertFalse(self.world.transport.paused)
+
+    def test_all_that_came_before_the_end_is_told(self) -> None:
+        self.start()
+        for number in range(500):
+            self.world.server.say(LOBBY, f"{number} " + "x" * 40)
+        self.world.transport.deliver(b"".join(self.world.transport.link.drain()))
+        self.world.cut()
+        self.assertEqual(len(self.console.texts), 500)
+        self.assertEqual(type(self.console.events[-1]), e.LinkLost)
+        self.world.settle()
 
     def test_the_pace_is_kept_by_the_clock(self) -> None:
         self.world.server.limits = m.Limits(rate=10, burst=5)

@@ -49,6 +49,7 @@ class LongRun(TestCase):
         room, session = world.chat.session.rooms[LOBBY], world.chat.session
         for batch in _batches():
             world.transport.deliver(batch)
+            world.settle()
             world.clock.advance(0.3)
             self.assertLessEqual(len(room._anchors), MAX_ANCHORS + 2)
             self.assertLessEqual(len(room._recent), MAX_RECENT)
