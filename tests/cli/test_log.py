@@ -15,6 +15,7 @@ from contextlib import closing
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
 from unittest.mock import patch
 
 from click.testing import CliRunner, Result
@@ -500,5 +501,5 @@ class Unusable(LogCase):
         with closing(sqlite3.connect(self.path)) as connection:
             connection.execute("PRAGMA application_id = 7")
         self.every("another program")
-        self.path.write_bytes(b"SQLite format 3\x00" + os.urandom(4096))
+        self.path.write_bytes(b"SQLite format 3\x00" + Random(4).randbytes(4096))
         self.every("cannot be read")

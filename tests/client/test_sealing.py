@@ -149,14 +149,18 @@ class KeyInTheKeyring(KeyTestCase):
         self.assertNotIn(kept, self.path.read_text())
 
     def test_one_that_does_not_work_is_not_used(self) -> None:
-        self.patch(key, "PATIENCE", 0.01)
         stuck = FakeRing()
         stuck.stuck = threading.Event()
         self.addCleanup(stuck.stuck.set)
         failing, forgetful = FakeRing(), FakeRing()
         failing.error = RuntimeError("no backend")
         forgetful.forgetful = True
-        for ring, why in ((stuck, "not answered"), (failing, "no backend"), (forgetful, "forgets")):
+        for ring, seconds, why in (
+            (stuck, 0.01, "not answered"),
+            (failing, 600.0, "no backend"),
+            (forgetful, 600.0, "forgets"),
+        ):
+            self.patch(key, "PATIENCE", seconds)
             self.take(ring)
             (notice,) = self.found.notices
             self.assertIn(why, notice)
@@ -171,6 +175,7 @@ class KeyInTheKeyring(KeyTestCase):
         self.addCleanup(self.ring.stuck.set)
         error = self.assertRaises(KeyringSilent, self.take, self.ring)
         self.assertIn("Unlock it", str(error))
+        self.patch(key, "PATIENCE", 600.0)
         self.ring.stuck = None
         self.ring.error = RuntimeError("locked")
         self.assertIn("locked", str(self.assertRaises(KeyringSilent, self.take, self.ring)))

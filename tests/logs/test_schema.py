@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from random import Random
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -136,7 +137,7 @@ class OpeningTests(OpeningCase):
     def test_a_damaged_file(self) -> None:
         self.fill()
         whole = self.path.read_bytes()
-        for damaged in (whole[:5000], whole[:100] + os.urandom(4000) + whole[4100:], whole[:4096]):
+        for damaged in (whole[:5000], whole[:100] + Random(4).randbytes(4000) + whole[4100:], whole[:4096]):
             self.path.write_bytes(damaged)
             said = self.refusal()
             self.assertIn("damaged", said)

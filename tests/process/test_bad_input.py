@@ -3,9 +3,9 @@ addresses, and nobody else notices."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
+from random import Random
 from unittest import skipUnless
 
 import rsa
@@ -76,7 +76,7 @@ class BadInput(ProcessCase):
         good = pem(PUBLIC)
         for number, (word, data) in enumerate(
             (
-                ("", os.urandom(2000)),
+                ("", Random(4).randbytes(2000)),
                 ("HTTP", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
                 ("TLS", TLS_HELLO),
                 ("", b"\xff\xff\xff\xff"),

@@ -137,7 +137,7 @@ class OnDisk(TestCase):
         got: list[RSAPrivateKey] = []
 
         def make(key: RSAPrivateKey) -> RSAPrivateKey:
-            both.wait(30)
+            both.wait(180)
             return key
 
         threads = [
@@ -149,7 +149,7 @@ class OnDisk(TestCase):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(180)
         self.assertEqual(len(got), 2)
         self.assertEqual(number(got[0]), number(got[1]))
         self.assertEqual(os.listdir(self.directory), ["identity.pem"])
@@ -166,7 +166,7 @@ class OnDisk(TestCase):
             )
             for _ in range(2)
         ]
-        printed = [process.communicate(timeout=60)[0] for process in running]
+        printed = [process.communicate(timeout=180)[0] for process in running]
         self.assertEqual([process.returncode for process in running], [0, 0])
         self.assertEqual(printed[0], printed[1])
         self.assertEqual(int(printed[0]), number(load_identity(self.path)))
