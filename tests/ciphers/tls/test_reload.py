@@ -206,6 +206,7 @@ class HangupTests(ReloadCase):
         """Reloads under traffic: nobody is dropped, no descriptor and no context stays behind."""
         peers = [self.connected() for _ in range(5)]
         contexts: list[weakref.ref[SSL.Context]] = []
+        gc.collect()  # what other tests left is not to be closed meanwhile
         descriptors = len(os.listdir("/proc/self/fd"))
         for number in range(RELOADS):
             if number % 10 == 0:
