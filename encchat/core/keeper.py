@@ -25,6 +25,7 @@ from encchat.core.blobs import (
     cost,
 )
 from encchat.core.counts import Counts
+from encchat.core.expiry import Expiry
 from encchat.core.lock import Lock
 from encchat.core.partial import Partial
 from encchat.errors import StorageError
@@ -51,7 +52,7 @@ class Keeper:
         self._blobs = blobs
         self._directory = directory
         self._turn = turn
-        self._began = turn.wall() - turn.now()
+        self._expiry = Expiry(turn)
         #: Held by whoever changes which blobs there are, or their records.
         self._lock = Lock(turn)
         self._counted = False
@@ -275,7 +276,7 @@ class Keeper:
 
     def now(self) -> int:
         """Milliseconds since 1970; while this runs, a clock that is set forward lets nothing expire."""
-        return int(min(self._turn.wall(), self._began + self._turn.now()) * 1000)
+        return self._expiry.milliseconds()
 
     async def _count(self) -> None:
         """Count, once, what there is."""

@@ -32,6 +32,10 @@ class LinkRecord(Struct, frozen=True, array_like=True):
     expires: int
     by: str
 
+    def is_good(self, now: int) -> bool:
+        """Whether it is good at this time (milliseconds)."""
+        return self.expires - LIFETIME <= now < self.expires
+
 
 def make_code(token: bytes) -> str:
     """The code made from ``ENTROPY`` random bytes, such as ``7K2QX-0M9DF-3HWTB``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from encchat import messages as m
 from encchat.core.devicekeys import PER_REQUEST, book_of
+from encchat.core.expiry import Expiry
 from encchat.core.keeping import MAIL_LIFETIME, Posting, box_of
 from encchat.core.names import BadName, parse_name
 from encchat.core.refusals import NoDevice, NoSuchName
@@ -80,6 +81,7 @@ class Post:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._expiry = Expiry(hub.turn)
         self._deliveries: dict[str, Delivery] = {}
         self._looked: float | None = None
 
@@ -123,7 +125,7 @@ class Post:
 
     async def _expire(self) -> None:
         try:
-            await self._hub.store.mail.expire(self._hub.milliseconds() - MAIL_LIFETIME)
+            await self._hub.store.mail.expire(self._expiry.milliseconds() - MAIL_LIFETIME)
         except StorageError:
             self._looked = None  # the next tick tries again
 

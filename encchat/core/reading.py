@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encchat import messages as m
-from encchat.core.interfaces import ITurn, Trimmed
+from encchat.core.interfaces import Damaged, ITurn, Trimmed
 from encchat.core.lock import Lock
 from encchat.core.positions import position_from
 from encchat.errors import StorageError
@@ -66,20 +66,29 @@ class Reading:
 
     async def _run(self, behind: list[Membership]) -> None:
         session = self._session
+        damaged = False
         try:
             for membership in behind:
-                while self._is_behind(membership):
-                    await self._step(membership)
-                if membership.stale and session.takes(membership):
-                    membership.stale = False
-                    room = membership.room
-                    session.answer(m.Members(0, room.name, room.members()))
+                try:
+                    await self._read_on(membership)
+                except Damaged as error:  # which keeps nobody from reading other rooms
+                    session.outlet.note(error)
+                    damaged = True
         except StorageError as error:  # the hub's next tick tries again
             session.outlet.note(error)
             return
         finally:
             self._running = False
-        session.catch_up()
+        if not damaged:
+            session.catch_up()
+
+    async def _read_on(self, membership: Membership) -> None:
+        session, room = self._session, membership.room
+        while self._is_behind(membership):
+            await self._step(membership)
+        if membership.stale and session.takes(membership):
+            membership.stale = False
+            session.answer(m.Members(0, room.name, room.members()))
 
     def _is_behind(self, membership: Membership) -> bool:
         return self._session.takes(membership) and membership.cursor < membership.room.announced
@@ -107,7 +116,7 @@ class Reading:
             return
         fresh = found.frames[membership.cursor - before :]  # a flush may have pushed some meanwhile
         if not found.frames:
-            raise StorageError(reason=f"{room} ends before entry {membership.room.announced}")
+            raise Damaged(reason=f"{room} ends before entry {membership.room.announced}")
         membership.cursor = max(membership.cursor, before + len(found.frames))
         session.push(b"".join(fresh))
         session.flush()

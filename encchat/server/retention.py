@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from encchat.core.expiry import Expiry
 from encchat.core.interfaces import IRoomLog, ITurn
 from encchat.core.names import BadRoom, is_open, parse_room
 from encchat.core.positions import position_from, read_from
@@ -108,8 +109,7 @@ class Retention:
     def __init__(self, log: IRoomLog, rules: Rules, reactor: Any, turn: ITurn) -> None:
         self._rooms = log
         self._rules = rules
-        self._turn = turn
-        self._began = turn.wall() - turn.now()
+        self._expiry = Expiry(turn)
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
         self._loop.clock = reactor
         self._stopping = False
@@ -165,8 +165,7 @@ class Retention:
             await self._rooms.trim(room, at + 1)
 
     async def _trim_old(self, room: str, days: int) -> None:
-        known = min(self._turn.wall(), self._began + self._turn.now())
-        oldest = (known - days * DAY) * 1000
+        oldest = self._expiry.milliseconds() - days * DAY * 1000
         at, more = 0, True
         while more and not self._stopping:
             page = await read_from(self._rooms, room, at, PAGE, PAGE_BYTES)

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core.intake import MAX_WAITING
-from encchat.core.interfaces import Unavailable
+from encchat.core.interfaces import Damaged, Unavailable
 from encchat.core.session import STUCK_AFTER
 from tests.core.world import LOG_ID, GatedLog, LateLog, Peer, World, text
 
@@ -38,6 +38,29 @@ class SlowReaders(SynchronousTestCase):
         self.assertEqual(seqs(self.bob), list(range(1, 51)))
         self.say(51, 52)
         self.assertEqual(seqs(self.bob), [51, 52])
+
+    def test_a_room_that_cannot_be_read_keeps_nobody_from_the_others(self) -> None:
+        for peer in (self.alice, self.bob):
+            for room in ("+bad", "+good"):
+                peer.ask(m.Join(1, room))
+        self.bob.session.congested = True
+        self.alice.ask(text(1, "lost", "+bad"), text(2, "found", "+good"))
+        real = self.log.read
+
+        async def read(room: str, after: int, limit: int, size: int) -> object:
+            if room == "+bad":
+                raise Damaged(reason="a page is malformed")
+            return await real(room, after, limit, size)
+
+        self.patch(self.log, "read", read)
+        self.bob.news()
+        self.bob.drain()
+        self.assertEqual([n.room for n in self.bob.news() if type(n) is m.Entry], ["+good"])
+        self.assertEqual([type(note) for note in self.bob.notes], [Damaged])
+        self.patch(self.log, "read", real)
+        self.world.hub.tick()
+        self.world.turn.end()
+        self.assertEqual([n.room for n in self.bob.news() if type(n) is m.Entry], ["+bad"])
 
     def test_a_congested_session_is_not_answered_and_soon_not_read(self) -> None:
         """Else whoever asks and never reads the answers fills our memory with them."""

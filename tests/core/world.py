@@ -58,6 +58,8 @@ class ManualTurn:
 
     def __init__(self) -> None:
         self.time = 1000.0
+        #: Seconds by which the clock was set forward or back.
+        self.skew = 0.0
         self.tokens = 0
         self.steps: deque[Callable[[], None]] = deque()
         self.waiting: dict[Gate, tuple[Coroutine[Any, Any, None], Session | None]] = {}
@@ -67,7 +69,7 @@ class ManualTurn:
         return self.time
 
     def wall(self) -> float:
-        return 1_700_000_000.0 + self.time
+        return 1_700_000_000.0 + self.time + self.skew
 
     def token(self, size: int) -> bytes:
         self.tokens += 1

@@ -94,6 +94,40 @@ class GoneTests(WriterCase):
         self.assert_gone()
 
 
+class FullDiskTests(WriterCase):
+    """Of what cannot be kept for want of room nothing is there, and it can be done once there is some."""
+
+    def bound(self, pages: int) -> None:
+        """Let the file have that many pages more."""
+
+        def set_bound(connection: sqlite3.Connection) -> None:
+            (count,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {count + pages}")
+
+        self.rig.wait(self.log._writer.change(set_bound))
+
+    def test_directory_mail_and_keys(self) -> None:
+        big = b"." * 16_000
+        letters = [Posting(BOX, 5, "alice", "a-device", big)] * 20
+        keys = [b"%03d" % n + b"." * 500 for n in range(90)]
+        for number, (work, look) in enumerate(
+            (
+                (lambda: self.log.put("room", "+tea", big * 5, 0), lambda: self.log.get("room", "+tea")),
+                (lambda: self.log.mail.post(letters), lambda: self.log.mail.fetch(BOX, 0, 100, MUCH)),
+                (lambda: self.log.keys.add(BOX, keys), lambda: self.log.keys.take([BOX])),
+            )
+        ):
+            self.append(number + 1)
+            self.bound(5)
+            error = self.assertRaises(Unavailable, self.rig.wait, work())
+            self.assertIn("full", str(error))
+            self.assertIn(self.rig.wait(look()), (None, [], [b""]))
+            self.bound(1_000_000)
+            self.rig.wait(work())
+            self.assertNotIn(self.rig.wait(look()), (None, [], [b""]))
+        self.assertEqual(self.rig.wait(self.log.verify()), [])
+
+
 class DamagedRoomTests(FilledCase):
     """One damaged room stops nobody in the others."""
 
