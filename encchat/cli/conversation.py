@@ -73,7 +73,7 @@ class Conversation:
             self.program.name, None if not self.options.state else Path(self.options.state)
         )
         opening = Opening(
-            self.directory, self.program.address, lane=not (self.options.send or self.program.span)
+            self.directory, self.program.address, lane=not (self.program.errand or self.program.span)
         )
         try:
             for notice in opening.store.take_notices():

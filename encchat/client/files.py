@@ -81,13 +81,22 @@ class Files:
         transfer.msgid = msgid or self._chat.new_msgid()
         if not is_open(room):
             secret = secret or os.urandom(32)
-        if self._keeper.lane is not None and msgid is None:
-            waiting = Waiting(transfer.msgid, room, str(where), secret)
-            self._keeper.store.uploads.keep(
-                self._keeper.endpoint, self._keeper.lane, waiting, self._chat.milliseconds()
-            )
+        if msgid is None:
+            secret = self._remember(Waiting(transfer.msgid, room, str(where), secret), transfer)
         self._start(transfer, self._give(transfer, where, secret))
         return transfer.number
+
+    def _remember(self, waiting: Waiting, transfer: Transfer) -> bytes:
+        """Have a later run go on with it, by itself or (without a lane) if it is asked to. Returns the secret
+        to go on with: the same file is to be the same for the server."""
+        uploads, endpoint, now = self._keeper.store.uploads, self._keeper.endpoint, self._chat.milliseconds()
+        transfer.kept = waiting.msgid
+        if self._keeper.lane is not None:
+            uploads.keep(endpoint, self._keeper.lane, waiting, now)
+        elif waiting.secret:
+            waiting = uploads.remember(endpoint, waiting, now)
+            transfer.kept = waiting.msgid
+        return waiting.secret
 
     def resume(self) -> int:
         """Go on with what an earlier run was giving; returns how many files that is."""
@@ -162,17 +171,16 @@ class Files:
             return
         if not isinstance(error, EncchatError):
             failure.raiseException()
-        if transfer.up and not isinstance(error, StoreFailed):
+        if transfer.up and not isinstance(error, StoreFailed) and self._keeper.lane is not None:
             self._forget(transfer)
         code = error.reason if isinstance(error, Failed) else error.code
         self._tell(e.FileFailed(transfer.number, transfer.room, transfer.name, transfer.up, code, str(error)))
 
     def _forget(self, transfer: Transfer) -> None:
-        if self._keeper.lane is not None:
-            try:
-                self._keeper.store.uploads.forget(transfer.msgid)
-            except StoreFailed as error:
-                self._chat.warn(str(error))
+        try:
+            self._keeper.store.uploads.forget(transfer.kept or transfer.msgid)
+        except StoreFailed as error:
+            self._chat.warn(str(error))
 
     def _tell(self, event: e.Event) -> None:
         self._chat.happened([event])

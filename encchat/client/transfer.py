@@ -66,6 +66,8 @@ class Transfer:
     size: int = 0
     done: int = 0
     msgid: bytes = b""
+    #: Under what the store remembers it; empty: under ``msgid``.
+    kept: bytes = b""
     tries: int = 0
     told_at: float = -1e9
     work: Deferred[None] = field(default_factory=Deferred)

@@ -17,6 +17,12 @@ TABLE = """
 """
 
 
+#: The lane of what nobody goes on with by themselves: only its secrets are remembered, so many, and so long
+#: (milliseconds).
+NOBODYS = -1
+MAX_REMEMBERED, REMEMBERED_FOR = 100, 7 * 24 * 3600 * 1000
+
+
 class Waiting(NamedTuple):
     """A file that somebody wants to give to a room: the msgid of its entry, the room, its path, and for a
     sealed room the secret that its key is made from."""
@@ -66,6 +72,21 @@ class Uploads:
         """It is in the outbox, or given up."""
         with self._database.change() as database:
             database.execute("DELETE FROM uploads WHERE msgid = ?", (msgid,))
+
+    def remember(self, endpoint: str, waiting: Waiting, now: int) -> Waiting:
+        """What a file is given with that nobody goes on with but who gives it again: what it was given with
+        the last time, if it did not get there, or ``waiting`` from now on. ``forget`` it once it did."""
+        for known in self.waiting(endpoint, NOBODYS):
+            if (known.room, known.path) == (waiting.room, waiting.path):
+                return known
+        with self._database.change() as database:
+            database.execute(
+                "DELETE FROM uploads WHERE lane = ? AND (created < ? OR msgid NOT IN "
+                "(SELECT msgid FROM uploads WHERE lane = ? ORDER BY created DESC LIMIT ?))",
+                (NOBODYS, now - REMEMBERED_FOR, NOBODYS, MAX_REMEMBERED - 1),
+            )
+        self.keep(endpoint, NOBODYS, waiting, now)
+        return waiting
 
     def adopt(self, lane: int, orphan: int) -> None:
         """Move what is in the lane ``orphan``, whose client is gone, into ``lane``."""

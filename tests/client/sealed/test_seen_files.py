@@ -69,6 +69,48 @@ class Files(SeenCase):
         self.assertGreater(len(self.uploads()), 1)
         self.assertIn("[file #2: secret plans.pdf", self.bob.text)
 
+    def run_once(self) -> None:
+        """A run of a client as --send-file is one: it keeps nothing that others go on with."""
+        self.alice.end()
+        self.alice.sent.clear()
+        self.alice.lane = None
+        self.alice.start()
+        self.town.later(5)
+        self.alice.type("/join #tea")
+
+    def test_given_once_goes_on_when_it_is_asked_to(self) -> None:
+        """What --send-file could not finish is the same for the server when it is called again; what it did
+        finish is another the next time: the server need not know that it is the same. By itself nothing
+        goes on."""
+        path = self.give(900_000)
+        self.run_once()
+        self.begin(path)
+        (first,) = self.uploads()
+        self.run_once()
+        self.town.later(30)
+        self.assertEqual(self.uploads(), [])
+        self.alice.type(f"/file {path}")
+        self.town.later(20)
+        self.assertEqual({message.hash for message in self.uploads()}, {first.hash})
+        self.assertEqual(self.bob.text.count("[file #"), 1)
+        self.run_once()
+        self.alice.type(f"/file {path}")
+        self.town.later(20)
+        self.assertNotIn(first.hash, {message.hash for message in self.uploads()})
+
+    def test_given_once_and_changed(self) -> None:
+        """Another file in its place has another key, with the same secret."""
+        path = self.give(900_000)
+        self.run_once()
+        self.begin(path)
+        (first,) = self.uploads()
+        self.run_once()
+        path.write_bytes(bytes(900_000))
+        self.alice.type(f"/file {path}")
+        self.town.later(20)
+        self.assertNotIn(first.hash, {message.hash for message in self.uploads()})
+        self.assertIn("[file #2: secret plans.pdf", self.bob.text)
+
     def test_another_file_in_its_place_has_another_key(self) -> None:
         path = self.give(900_000)
         self.begin(path)
