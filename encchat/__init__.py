@@ -4,3 +4,6 @@ Where to look first: ``messages`` (the protocol), then ``core.hub`` (the rooms),
 """
 
 __version__ = "0.1.0"
+
+#: The TCP port of a service that is told no other.
+DEFAULT_PORT = 9999

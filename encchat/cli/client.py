@@ -11,8 +11,7 @@ import gc
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import click
 
@@ -23,8 +22,7 @@ PROGRAM = "encchat-client"
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What was asked for on the command line."""
 
     address: str

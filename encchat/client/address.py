@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import idna
 
+from encchat import DEFAULT_PORT
 from encchat.errors import UsageError
-from encchat.messages import DEFAULT_PORT
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?\Z")
 

@@ -9,22 +9,13 @@ the tests). Where there are only the eight colours of old the terminal's own the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
 from hashlib import blake2b
 from typing import TypeAlias
 
+from encchat.client.depth import Depth
+
 #: A line to show: pieces of (style, clean text).
 Line: TypeAlias = list[tuple[str, str]]
-
-
-class Depth(Enum):
-    """What a terminal can do."""
-
-    PLAIN = "nothing"
-    MONO = "bold and reversed"
-    FEW = "8 colours"
-    MANY = "256 colours"
-
 
 #: Names' colours of the palette of 256 (xterm's), and of the 8 without those that vanish on white or black.
 NAMES_OF_MANY = (131, 166, 100, 64, 28, 30, 32, 63, 134, 164, 162, 99)
@@ -42,16 +33,6 @@ _ATTRIBUTES: Mapping[str, tuple[str, int | None]] = {
     "mention": ("1;7", None),
     "day": ("1", GREY),
 }
-
-
-def depth_of(environment: Mapping[str, str]) -> Depth:
-    """What the terminal of this environment can do."""
-    term = environment.get("TERM", "dumb")
-    if term in ("", "dumb"):
-        return Depth.PLAIN
-    if environment.get("NO_COLOR") or term.startswith("vt"):
-        return Depth.MONO
-    return Depth.FEW if term in ("linux", "ansi", "eterm-color") else Depth.MANY
 
 
 def name_style(key: str) -> str:

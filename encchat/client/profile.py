@@ -11,10 +11,7 @@ import getpass
 import os
 import stat
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
-
-import platformdirs
 
 from encchat.core.names import BadName, Name, parse_name
 from encchat.errors import ConfigError, UsageError
@@ -69,6 +66,8 @@ def directory_name(name: Name) -> str:
     if quoted.startswith("."):
         quoted = "%2e" + quoted[1:]
     if len(quoted) > MAX_DIRECTORY:
+        from hashlib import sha256
+
         quoted = "%" + sha256(name.key.encode()).hexdigest()
     return quoted
 
@@ -78,6 +77,8 @@ def default_place() -> Path:
 
     :raises NoHome: the user has none.
     """
+    import platformdirs  # takes longer than all else here, and --state needs none
+
     try:
         place = platformdirs.user_data_path("encchat", appauthor=False)
     except (RuntimeError, OSError, KeyError):

@@ -31,7 +31,7 @@ from prompt_toolkit.layout.processors import (
 )
 from prompt_toolkit.styles import Style
 
-from encchat.client.colours import depth_of
+from encchat.client.depth import depth_of
 from encchat.client.keys import bindings
 from encchat.client.paste import Pasting, TooLong
 from encchat.client.window import Display, Keyboard

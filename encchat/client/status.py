@@ -7,7 +7,7 @@ the names of unread rooms and how much is unread there, then those with the high
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from encchat.client.wrapping import columns_of
 from encchat.text import clean_line
@@ -22,8 +22,7 @@ ALARMS = ("KEY CHANGED", "FORKED")
 _ARROWS = "↓↑"
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """What the line tells. ``room`` is as people call it, ``seal`` how it is protected; ``unread`` has
     (number, room, count, mentioned)."""
 

@@ -17,10 +17,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from encchat.client import events as e
 from encchat.client.aliases import ALIASES
 from encchat.client.chat import Chat
-from encchat.client.colours import Line, Painter, depth_of
+from encchat.client.colours import Line, Painter
 from encchat.client.commands import COMMANDS
 from encchat.client.completion import Completion, Known
 from encchat.client.console import PersonConsole
+from encchat.client.depth import depth_of
 from encchat.client.drawing import Drawing
 from encchat.client.outbox import Item
 from encchat.client.prompt import Prompt

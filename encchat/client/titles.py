@@ -6,14 +6,14 @@ Everything that is shown goes through here, everything that is typed comes back 
 from __future__ import annotations
 
 import re
-from typing import TypeVar
-
-from msgspec import Struct
-from msgspec.structs import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from encchat.core.names import BadName, BadRoom, conversation, is_conversation, other, parse_name, parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.text import clean_line
+
+if TYPE_CHECKING:
+    from msgspec import Struct
 
 #: Characters of a room that are shown; any name is shorter.
 MAX_TITLE = 80
@@ -21,7 +21,7 @@ MAX_TITLE = 80
 #: A conversation as the wire names it, in the midst of a sentence.
 _CONVERSATION = re.compile(r"@[\w.-]+&[\w.-]*\w")
 
-Shown = TypeVar("Shown", bound=Struct)
+Shown = TypeVar("Shown", bound="Struct")
 
 
 def title(room: str, me: str) -> str:
@@ -52,7 +52,11 @@ def titled(event: Shown, me: str) -> Shown:
         changes["rooms"] = tuple(title(one, me) if isinstance(one, str) else titled(one, me) for one in rooms)
     if (profile := getattr(event, "profile", None)) is not None:
         changes["profile"] = titled(profile, me)
-    return replace(event, **changes) if changes else event
+    if not changes:
+        return event
+    from msgspec.structs import replace  # the first prompt needs titles, and no messages yet
+
+    return replace(event, **changes)
 
 
 def meant(text: str, me: str) -> str:

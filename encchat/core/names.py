@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, cast
 
-import precis_i18n
-
 from encchat.errors import RefusedError
 from encchat.text import clean_line
 
@@ -33,7 +31,11 @@ class _Profile(Protocol):
     def enforce(self, value: str) -> str: ...
 
 
-_precis = cast(_Profile, precis_i18n.get_profile("UsernameCaseMapped"))
+@lru_cache(maxsize=1)
+def _precis() -> _Profile:
+    import precis_i18n  # it builds its tables, which plain names do not need
+
+    return cast(_Profile, precis_i18n.get_profile("UsernameCaseMapped"))
 
 
 class BadName(RefusedError):
@@ -155,7 +157,7 @@ def _mapped(text: str) -> tuple[str, str]:
     if shown != clean_line(shown):
         raise ValueError("it has characters that cannot be shown")
     try:
-        key = _precis.enforce(shown)
+        key = shown.lower() if _is_plain(shown) else _precis().enforce(shown)
     except UnicodeEncodeError as error:
         raise ValueError(_why(error)) from None
     if not 1 <= len(key) <= MAX_NAME:
@@ -163,6 +165,11 @@ def _mapped(text: str) -> tuple[str, str]:
     for form in (shown, key):  # the mapping turns a full-width '／' into '/': look at both
         _check_signs(form)
     return shown, key
+
+
+def _is_plain(shown: str) -> bool:
+    """Whether it is of visible ASCII alone, all of which PRECIS allows and maps to lower case."""
+    return shown.isascii() and shown.isprintable() and " " not in shown
 
 
 def _check_signs(form: str) -> None:

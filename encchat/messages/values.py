@@ -6,8 +6,9 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
+from encchat import DEFAULT_PORT as DEFAULT_PORT
+
 PROTOCOL = "encchat/1"
-DEFAULT_PORT = 9999
 
 #: A payload (what follows the u32 length) at most, before admission and after it, in bytes.
 MAX_PAYLOAD_BEFORE_ADMISSION = 4 * 1024

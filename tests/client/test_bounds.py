@@ -13,7 +13,8 @@ from typing import cast
 from twisted.internet.defer import Deferred
 
 from encchat.client import events as e
-from encchat.client.colours import Depth, Line, Painter
+from encchat.client.colours import Line, Painter
+from encchat.client.depth import Depth
 from encchat.client.drawing import BEHIND, DRAW_EVERY, DRAWN, WRITTEN
 from encchat.client.prompt import Prompt
 from encchat.client.terminal import Terminal, TerminalGone

@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest import skipIf
 from unittest.mock import patch
 
+import platformdirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
@@ -129,9 +130,7 @@ class Opening(TestCase):
             self.assertEqual(open_profile(alice, None), self.state / "encchat" / "client" / "alice")
 
     def test_no_home(self) -> None:
-        with patch.object(
-            profile.platformdirs, "user_data_path", return_value=Path("~/.local/share/encchat")
-        ):
+        with patch.object(platformdirs, "user_data_path", return_value=Path("~/.local/share/encchat")):
             self.assertRaises(NoHome, default_place)
-        with patch.object(profile.platformdirs, "user_data_path", side_effect=RuntimeError()):
+        with patch.object(platformdirs, "user_data_path", side_effect=RuntimeError()):
             self.assertRaises(NoHome, default_place)

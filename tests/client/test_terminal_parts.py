@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.colours import GREY, NAMES_OF_MANY, RED, Depth, Line, Painter, codes, depth_of, name_style
+from encchat.client.colours import GREY, NAMES_OF_MANY, RED, Line, Painter, codes, name_style
 from encchat.client.completion import Completion, Known, candidates
+from encchat.client.depth import Depth, depth_of
 from encchat.client.memory import MAX_ENTRIES, MAX_SPEAKERS, Memory
 from encchat.client.notify import call, mentions
 from encchat.client.paste import MAX_LINES, Pasting, TooLong

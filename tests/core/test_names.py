@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import precis_i18n
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +56,15 @@ class Names(SynchronousTestCase):
             self.assertEqual(parse_name(text).key, key)
         for text in ("foo bar", "", "henry\u2163", "\u265a"):
             refusal(text)
+
+    def test_plain_names_are_mapped_as_precis_maps_them(self) -> None:
+        """They take a short way, without its tables."""
+        precis = precis_i18n.get_profile("UsernameCaseMapped")
+        visible = [chr(code) for code in range(0x21, 0x7F)]
+        for one, two in product(visible, repeat=2):
+            self.assertEqual(precis.enforce(one + two), (one + two).lower())
+        for text in ("Alice", "BOB-2", "x_Y.z"):
+            self.assertEqual(parse_name(text).key, precis.enforce(text))
 
     def test_one_name(self) -> None:
         """Case, width and the way an accent is written make no other name."""
