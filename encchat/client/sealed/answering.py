@@ -14,6 +14,8 @@ from encchat.core.sealed.vault import Vault
 TICK = 5.0
 #: Ticks after which a machine that is not in its name's list looks whether it is.
 LOOK_EVERY = 12
+#: Ticks for which, and how often, it is looked whether a machine asks for a place after /link was typed.
+LINKING_FOR, LINKING_EVERY = 180, 3
 #: How often keys are refused before a person hears of it.
 PUBLISH_TRIES = 3
 
@@ -81,12 +83,15 @@ class Answering(Holder):
         return []
 
     def _look_for_acceptance(self) -> None:
-        """While this machine is not in the list of its name, see now and then whether another let it in."""
+        """While this machine is not in the list of its name, see now and then whether another let it in; and
+        after /link, whether another asks to be let in."""
         self._ticks = (self._ticks + 1) % LOOK_EVERY
+        self._linking = max(0, self._linking - 1)
         vault, user = self._vault, self._user
-        if vault is None or self._ticks or not self._session.admitted:
+        if vault is None or not self._session.admitted:
             return
-        if all(certificate.device.id != vault.device for certificate in vault.devices_of(user)):
+        listed = any(certificate.device.id == vault.device for certificate in vault.devices_of(user))
+        if (self._linking % LINKING_EVERY == 1) if listed else not self._ticks:
             self.perform(lambda vault, now: vault.ask_devices(user, now))
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.sealed.answering import Answering
+from encchat.client.sealed.answering import LINKING_FOR, Answering
 from encchat.client.sealed.holding import SealedUnavailable
 from encchat.client.sealed.telling import key_of
 from encchat.core.names import is_conversation, is_open
@@ -108,6 +108,8 @@ class Bridge(Answering):
                 return self._answer(lambda vault, now: vault.appended(item.msgid, seq, now))
             case e.NotSent(item, code, text) if item.roster is not None:
                 return self._answer(lambda vault, now: vault.refused(item.msgid, code, text, now))
+            case e.LinkCode():
+                self._linking = LINKING_FOR
             case e.WasInvited(room) if not is_open(room):
                 return self._invited(event)
             case e.RoomsListed(request) | e.RequestFailed(request) if request and request == self._listing:

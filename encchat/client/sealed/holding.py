@@ -77,7 +77,7 @@ class Holder:
         self._lock: Lock | None = None
         self._relay = Relay(chat.session, clock, chat.flush)
         self._timer: IDelayedCall | None = None
-        self._tries = self._ticks = 0
+        self._tries = self._ticks = self._linking = 0
         self._listing = 0
         self._times: dict[bytes, int] = {}
         #: What was said and is not stored, by msgid; and of changes, the request and what is done.

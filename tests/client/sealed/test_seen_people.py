@@ -73,12 +73,12 @@ class Devices(SeenCase):
         other = self.person("alice", "second", key=identity("alice's second"), link_code=code)
         other.link_code = ""
         self.town.later(20)
+        self.assertIn("!! a device wants to take part as you: ", self.alice.text, "told without asking")
         self.assertIn("!! this device (", other.text)
         self.assertIn(f"!!     the other:    {fingerprint(self.alice.identity.spki)}", other.text)
         self.assertNotIn("KEY CHANGED", other.text)
         self.assertIn("accepted", other.type("/accept alice"))
         self.assertIn("this one, WAITS until another one lets it in", other.type("/devices"))
-        self.assertIn("!! a device wants to take part as you: ", self.alice.type("/devices"))
         shown = self.alice.type("/devices")
         found = re.search(r"WAITS: only if it is yours, /accept-device (\w+)\n-- +key (\S+)", shown)
         assert found is not None
