@@ -103,13 +103,14 @@ async def devices(session: Session, message: m.Devices) -> None:
     hub = session.hub
     name = parse_name(message.name)
     book = await book_of(hub, name.key)
-    certificates = []
-    for device in book.devices:
-        record = await hub.directory.device(box_of(name.key, device))
-        if record is not None:
-            certificates.append(record.certificate)
-    session.charge_keys(len(book.raw) + sum(map(len, certificates)))
-    session.answer(m.DeviceList(message.id, name.key, book.raw, tuple(certificates)))
+    async with hub.dear.alone(session):
+        certificates = []
+        for device in book.devices:
+            record = await hub.directory.device(box_of(name.key, device))
+            if record is not None:
+                certificates.append(record.certificate)
+        session.charge_keys(len(book.raw) + sum(map(len, certificates)))
+        session.answer(m.DeviceList(message.id, name.key, book.raw, tuple(certificates)))
 
 
 async def claim(session: Session, message: m.ClaimKeys) -> None:

@@ -56,11 +56,12 @@ async def download(session: Session, message: m.Download) -> None:
     """Give out a piece."""
     session.take_file_bytes(0)
     room = session.room(parse_room(message.room))
-    size, data = await keeper(session).read(room.name, message.hash, message.offset)
-    if session not in room:  # put out meanwhile
-        raise NotInRoom(room=room.name)
-    session.charge_file_bytes(len(data))
-    session.answer(m.Piece(message.id, message.offset, size, data))
+    async with session.hub.dear.alone(session):
+        size, data = await keeper(session).read(room.name, message.hash, message.offset)
+        if session not in room:  # put out meanwhile
+            raise NotInRoom(room=room.name)
+        session.charge_file_bytes(len(data))
+        session.answer(m.Piece(message.id, message.offset, size, data))
 
 
 async def check(session: Session, room: Room, file: File) -> None:

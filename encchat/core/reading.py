@@ -7,10 +7,12 @@ time, so that nobody else waits for more than one of them.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from encchat import messages as m
-from encchat.core.interfaces import Damaged, ITurn, Trimmed
+from encchat.core.interfaces import Damaged, ITurn, Promise, Trimmed
 from encchat.core.lock import Lock
 from encchat.core.positions import position_from
 from encchat.errors import StorageError
@@ -31,6 +33,7 @@ class DearShare:
 
     def __init__(self, turn: ITurn) -> None:
         self.lock = Lock(turn)
+        self._turn = turn
         self._left = DEAR_BYTES
 
     def renew(self) -> None:
@@ -43,6 +46,20 @@ class DearShare:
             return False
         self._left -= size
         return True
+
+    @asynccontextmanager
+    async def alone(self, session: Session) -> AsyncIterator[None]:
+        """Answer within this what may be large: to dear sessions one such answer at a time, and the next in
+        another turn."""
+        if not session.dear:
+            yield
+            return
+        async with self.lock:
+            yield
+            session.flush()
+            ended: Promise[None] = self._turn.promise()
+            self._turn.soon(lambda: ended.resolve(None))
+            await ended
 
 
 class Reading:

@@ -228,14 +228,15 @@ async def read(session: Session, message: m.Read) -> None:
     room = place.name
     limit = min(message.limit, session.hub.settings.limits.page)
     log = session.hub.log
-    if message.before:
-        found = await log.read_back(room, message.before, limit, PAGE_BYTES)
-    else:
-        found = await read_from(log, room, message.after, limit, PAGE_BYTES)
-    if session not in place:  # put out meanwhile
-        raise NotInRoom(room=room)
-    session.charge(sum(map(len, found.frames)))
-    session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
+    async with session.hub.dear.alone(session):
+        if message.before:
+            found = await log.read_back(room, message.before, limit, PAGE_BYTES)
+        else:
+            found = await read_from(log, room, message.after, limit, PAGE_BYTES)
+        if session not in place:  # put out meanwhile
+            raise NotInRoom(room=room)
+        session.charge(sum(map(len, found.frames)))
+        session.answer(m.Page(message.id, room, found.start, tuple(found.frames), found.more))
 
 
 async def search(session: Session, message: m.Search) -> None:
@@ -246,11 +247,12 @@ async def search(session: Session, message: m.Search) -> None:
     place = session.room(room)
     before = message.before or 2**63 - 1
     limit = min(message.limit, session.hub.settings.limits.page)
-    found = await session.hub.log.search(room, words, before, limit, PAGE_BYTES)
-    if session not in place:  # put out meanwhile
-        raise NotInRoom(room=room)
-    session.charge(SEARCH_BYTES)
-    session.answer(m.Found(message.id, room, tuple(found.frames), found.reached, found.more))
+    async with session.hub.dear.alone(session):
+        found = await session.hub.log.search(room, words, before, limit, PAGE_BYTES)
+        if session not in place:  # put out meanwhile
+            raise NotInRoom(room=room)
+        session.charge(SEARCH_BYTES)
+        session.answer(m.Found(message.id, room, tuple(found.frames), found.reached, found.more))
 
 
 def who(session: Session, message: m.Who) -> None:
