@@ -83,6 +83,8 @@ class Holder:
         #: What was said and is not stored, by msgid; and of changes, the request and what is done.
         self._items: dict[bytes, Item] = {}
         self._acts: dict[bytes, tuple[int, str]] = {}
+        #: The msgids of what this run itself said.
+        self._said: set[bytes] = set()
         #: Rooms that are being made, or entered because somebody writes to them.
         self.entering: set[str] = set()
         self._unmade: list[tuple[str, str, str]] = []
@@ -272,6 +274,7 @@ class Holder:
     def _done(self, room: str, msgid: bytes, seq: int) -> Iterable[e.Event]:
         time = self._times.pop(msgid, 0) or self._chat.milliseconds()
         item = self._items.pop(msgid, None)
+        self._said.discard(msgid)
         if item is not None:
             return (e.Acknowledged(item, seq, time),)
         request, act = self._acts.pop(msgid, (0, "roster"))
@@ -280,6 +283,7 @@ class Holder:
     def _failed(self, room: str, msgid: bytes, code: str, reason: str) -> Iterable[e.Event]:
         self._times.pop(msgid, None)
         item = self._items.pop(msgid, None)
+        self._said.discard(msgid)
         if item is not None:
             return (e.NotSent(item, code, reason),)
         request, act = self._acts.pop(msgid, (0, ""))

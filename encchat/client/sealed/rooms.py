@@ -191,6 +191,7 @@ class SealedRooms(People):
         for item in items:
             self._check()
             self._items[item.msgid] = item
+            self._said.add(item.msgid)
             target = target_of(item.kind, item.body)
 
             def send(vault: Vault, now: int, item: Item = item, target: int = target) -> fx.Outcome:
@@ -200,6 +201,7 @@ class SealedRooms(People):
                 self.perform(send)
             except BaseException:
                 self._items.pop(item.msgid, None)
+                self._said.discard(item.msgid)
                 raise
             if self._vault is None:
                 raise SealedUnavailable(reason=self.why_not)
@@ -218,8 +220,9 @@ class SealedRooms(People):
         return sum(x.room in rooms or x.room in self.entering for x in vault.outgoing())
 
     def withdraw(self) -> None:
-        """Forget what is not stored yet: whoever said it hears that it was not sent."""
-        for msgid in list(self._items):
+        """Forget what this run said and is not stored yet: whoever said it hears that it was not sent. What
+        an earlier one said goes on."""
+        for msgid in self._said.intersection(self._items):
             self._relay.withdraw(msgid)
             self._answer(refusing(msgid, "withdrawn", ""))
 

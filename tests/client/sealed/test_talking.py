@@ -202,6 +202,24 @@ class Rooms(TownCase):
         self.assertEqual([(x.state, x.code) for x in seals], [("failed", "unfit")] * 3)
         self.assertIn("what somebody else said", seals[0].reason)
 
+    def test_an_errand_forgets_only_what_is_its_own(self) -> None:
+        """What a run that keeps nothing (--send) could not send is forgotten; what was typed before is not."""
+        alice, bob = self.person("alice"), self.person("bob")
+        alice.sealed.create(ROOM, ["bob"])
+        self.town.settle()
+        alice.offline = True
+        alice.cut()
+        alice.say(ROOM, "typed on the way")
+        alice.end()
+        alice.lane = None
+        alice.start()
+        alice.say(ROOM, "by a script that gave up")
+        alice.stop()
+        alice.lane, alice.offline = 0, False
+        alice.start()
+        self.town.later(10)
+        self.assertEqual(bob.texts(ROOM), ["typed on the way"])
+
     def test_history_and_search_without_a_server(self) -> None:
         alice, bob = self.person("alice"), self.person("bob")
         alice.sealed.create(ROOM, ["bob"])
