@@ -157,10 +157,10 @@ class CipherLayer(Ending):
 
     def connectionMade(self) -> None:
         """The connection below is there."""
-        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
-            setter = getattr(self.transport, option, None)
-            if setter is not None:
-                with suppress(OSError):  # the peer may be gone already; we shall hear of it
+        with suppress(OSError):  # the peer may be gone already; we shall hear of it
+            for option in ("setTcpNoDelay", "setTcpKeepAlive"):
+                setter = getattr(self.transport, option, None)
+                if setter is not None:
                     setter(True)
         self._inbox.attach(self._below)
         self._wait(HANDSHAKE_DEADLINE, self._too_slow)

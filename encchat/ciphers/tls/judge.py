@@ -64,9 +64,11 @@ class Judge:
         self.overruled = False
         #: True when the peer offered protocols, and ours was not among them (ALPN).
         self.speaks_otherwise = False
-        self._serials: list[int] = []
+        self._heard: list[crypto.X509] = []
         self._leaf: Leaf | None = None
         self._revoked = revoked
+        #: The lists of the context that the connection began with: OpenSSL looks into these.
+        self._looked_into = revoked()
 
     def hear(self, certificate: crypto.X509, error: int, depth: int) -> bool:
         """Whether to go on. ``error`` is OpenSSL's X509_V_ERR, 0 for none; the leaf has depth 0."""
@@ -91,15 +93,17 @@ class Judge:
     def _judge(self, certificate: crypto.X509, error: int, depth: int) -> None:
         if error:
             raise verify_error(error, certificate.to_cryptography(), depth, self.showing)
-        self._serials.append(certificate.get_serial_number())
-        if self.may_be_revoked():
-            self.check_revoked([certificate.to_cryptography()])
+        self._heard.append(certificate)
         if depth == 0:
+            if self._revoked() is not self._looked_into and self.may_be_revoked():
+                self.check_revoked([heard.to_cryptography() for heard in self._heard])
             self._leaf = self.read(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
 
     def may_be_revoked(self) -> bool:
         """Whether some authority has by now revoked a serial number that was heard: look closer then."""
-        return any(serial in serials for serials in self._revoked().values() for serial in self._serials)
+        lists = self._revoked().values()
+        heard = [certificate.get_serial_number() for certificate in self._heard] if lists else ()
+        return any(serial in serials for serials in lists for serial in heard)
 
     def check_revoked(self, chain: Sequence[x509.Certificate]) -> None:
         """

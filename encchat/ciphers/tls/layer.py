@@ -13,7 +13,6 @@ is worth is for the ``Judge``; which words there are is for ``words``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -246,11 +245,13 @@ class TlsLayer(CipherLayer):
 
     def _take(self, output: list[bytes], size: int) -> None:
         """Move what OpenSSL has to say to ``output``, ``size`` bytes at a time."""
-        with suppress(SSL.WantReadError):  # there is nothing more
+        try:
             while True:
                 output.append(self._tls.bio_read(size))
                 if len(output[-1]) < size:
                     return
+        except SSL.WantReadError:  # there is nothing more
+            return
 
 
 class ServerLayer(TlsLayer):
