@@ -63,10 +63,11 @@ def _context(c: Commands, rest: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What this client has kept of a room, for ``export``."""
+    """What this client has kept of a room, for ``export``; if it is a sealed one, what it has opened."""
 
     name: str
     floor: int
+    opened: bool = True
 
 
 def _export(c: Commands, rest: str) -> None:

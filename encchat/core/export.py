@@ -20,12 +20,15 @@ from encchat.text import clean, clean_line
 
 
 class Room(Protocol):
-    """What is told of a room: its name, and up to which seq its entries are not there any more."""
+    """What is told of a room: its name, up to which seq its entries are not there any more, and whether
+    those of a sealed room have been opened, as a member's client keeps them."""
 
     @property
     def name(self) -> str: ...
     @property
     def floor(self) -> int: ...
+    @property
+    def opened(self) -> bool: ...
 
 
 #: Pairs of a room and its entries.
@@ -55,8 +58,8 @@ time { opacity: .7; font-size: .8rem; margin-right: .6rem }
 
 def as_json(found: Rooms) -> Iterator[str]:
     """A JSON object a line for each entry: its fields by name, ``msgid`` in hexadecimal; ``body`` is text, or
-    ``body_base64`` where it is none, as in sealed rooms."""
-    for _, entries in found:
+    ``body_base64`` where it is none, as in sealed rooms that were not opened."""
+    for room, entries in found:
         for entry in entries:
             fields: dict[str, object] = {
                 "room": entry.room,
@@ -68,7 +71,7 @@ def as_json(found: Rooms) -> Iterator[str]:
                 "msgid": entry.msgid.hex(),
             }
             try:
-                if not is_open(entry.room):
+                if not (room.opened or is_open(entry.room)):
                     raise ValueError("sealed, whatever its bytes look like")
                 fields["body"] = entry.body.decode()
             except ValueError:
@@ -83,7 +86,7 @@ def as_text(found: Rooms) -> Iterator[str]:
         yield f"# {clean_line(room.name)}{_gone(room)}"
         for entry in entries:
             place = f"{_when(entry)} #{entry.seq}"
-            first, *more = _words(entry).split("\n")
+            first, *more = _words(entry, room.opened).split("\n")
             yield f"{place} {first}"
             for line in more:
                 yield f"{place} | {line}"
@@ -98,29 +101,29 @@ def as_html(found: Rooms) -> Iterator[str]:
         if room.floor:
             yield f'<p class="act">{escape(_gone(room).strip())}</p>'
         for entry in entries:
-            yield _paragraph(entry)
+            yield _paragraph(entry, room.opened)
     yield "</body>\n</html>"
 
 
-def _paragraph(entry: Entry) -> str:
+def _paragraph(entry: Entry, opened: bool) -> str:
     if entry.kind == "text":
         words = f"<b>{escape(shown_name(entry.sender))}</b> {escape(_body(entry))}"
     elif entry.kind == "me":
-        words = f"<i>{escape(_words(entry))}</i>"
+        words = f"<i>{escape(_words(entry, opened))}</i>"
     else:
-        words = f'<span class="act">{escape(_words(entry))}</span>'
+        words = f'<span class="act">{escape(_words(entry, opened))}</span>'
     anchor = escape(f"{clean_line(entry.room)}-{entry.seq}")
     when = _when(entry)
     return f'<p id="{anchor}"><time datetime="{when.replace(" ", "T")}">{when} #{entry.seq}</time>{words}</p>'
 
 
-def _words(entry: Entry) -> str:
+def _words(entry: Entry, opened: bool) -> str:
     """An entry as people read it; what is no plain message in the words that clients have for it."""
     if entry.kind == "text":
         return f"{shown_name(entry.sender)}: {_body(entry)}"
     if entry.kind == "me":
         return f"* {shown_name(entry.sender)} {_body(entry)}"
-    if entry.kind in ("sealed", "roster"):  # for its members' clients alone to read
+    if entry.kind in ("sealed", "roster") and not opened:  # for its members' clients alone to read
         sealed = ", sealed" if entry.kind == "sealed" else ""
         return f"* {shown_name(entry.sender)}, {entry.kind}: ({len(entry.body)} bytes{sealed})"
     return f"* {happening_line(entry)}"

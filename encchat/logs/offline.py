@@ -48,6 +48,11 @@ class Room:
         """How many entries are there."""
         return self.head - self.floor
 
+    @property
+    def opened(self) -> bool:
+        """What is sealed, the server cannot open."""
+        return False
+
 
 @contextmanager
 def opened(path: Path, *, earlier: bool = False) -> Iterator[sqlite3.Connection]:

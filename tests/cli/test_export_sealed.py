@@ -7,6 +7,7 @@ from base64 import b64decode
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from encchat.client.reading import Kept
 from encchat.core.export import as_html, as_json, as_text
 from encchat.logs.offline import Room
 from encchat.messages import Entry
@@ -41,3 +42,25 @@ class Sealed(SynchronousTestCase):
                 self.assertIn(words, page)
             self.assertNotIn("a roster", page)
             self.assertNotIn("<b>sealed", page)
+
+
+class Opened(SynchronousTestCase):
+    """What a member's client has opened of one is told like what was said in an open room."""
+
+    def setUp(self) -> None:
+        roster = b'{"by":"alice","epoch":1,"added":["alice","bob"]}'
+        entries = [
+            Entry("#tea", 1, 0, "alice", "", "roster", bytes(16), roster),
+            Entry("#tea", 2, 0, "alice", "", "text", bytes(16), b"<b>tea</b>"),
+            Entry("#tea", 3, 0, "bob", "", "waiting", bytes(16), b""),
+        ]
+        self.rooms = [(Kept("#tea", 0), entries)]
+
+    def test_json(self) -> None:
+        self.assertEqual(json.loads(list(as_json(self.rooms))[1])["body"], "<b>tea</b>")
+
+    def test_for_people(self) -> None:
+        page = "\n".join(as_text(self.rooms))
+        for words in ("#1 * alice made this sealed room with bob", "#2 alice: <b>tea", "no key yet from bob"):
+            self.assertIn(words, page)
+        self.assertIn("<b>alice</b> &lt;b&gt;tea", "\n".join(as_html(self.rooms)))
