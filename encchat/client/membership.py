@@ -117,7 +117,7 @@ class Membership:
         if room is None:
             return ()
         if message.code in MISMATCHES:
-            raise LogMismatch(room=name, reason=message.text)
+            raise LogMismatch(room=name, reason=message.text.rstrip("."))
         if again_at is not None:
             self.join_at[name] = again_at
             room.stage = Stage.OUT

@@ -112,10 +112,10 @@ class FakeLink:
         room = self.server.room(message.room)
         if message.after is not None:
             if message.after.seq > room.head.seq:
-                self.answer(m.Error(message.id, "unknown-position", "there is no such entry"))
+                self.answer(m.Error(message.id, "unknown-position", "There is no such entry."))
                 return
             if room.positions[message.after.seq] != message.after:
-                self.answer(m.Error(message.id, "wrong-chain", "your copy differs"))
+                self.answer(m.Error(message.id, "wrong-chain", "Your copy differs."))
                 return
             start = message.after
         else:

@@ -669,6 +669,7 @@ class LogChecks(SessionTestCase):
         error = self.assertRaises(LogMismatch, receive)
         self.assertEqual(error.exit_code, 76)
         self.assertIn("does not match what you saw", str(error))
+        self.assertNotIn("..", str(error))
         return error
 
     def joining(self, history: int = 0) -> m.Join:
