@@ -31,7 +31,7 @@ from encchat.client.show import answer_lines, count, day_words, moment, now, sta
 from encchat.client.shown import Shown
 from encchat.client.titles import retold, titled
 from encchat.core.names import is_conversation, is_open
-from encchat.errors import EncchatError, RefusedError
+from encchat.errors import EncchatError, RefusedError, StorageError
 from encchat.messages import Entry, Position
 from encchat.text import clean, clean_line
 
@@ -166,6 +166,8 @@ class PersonConsole(Shown):
             self.commands.typed(text)
         except EncchatError as error:
             self.warn(str(error))
+            if isinstance(error, StorageError):  # not kept, and so not sent: nothing typed is lost
+                self.prefill(text)
 
     def ask_secret(self, question: str) -> Deferred[str | None]:
         """As the base; where no file descriptor was named, the next line that is typed is the answer, and

@@ -274,10 +274,16 @@ def _anew(path: Path, vault: Vault, error: Exception) -> tuple[Database, str]:
     if gone:
         return database, (
             f"the key of {path} is gone, so that what was typed but not sent and how far you had read cannot "
-            f"be opened; it is kept as {aside.name}. The keys of {saved.pins} known servers were kept"
+            f"be opened; it is kept as {aside.name}. {_keys(saved.pins)} kept"
         )
+    what = " ".join(str(error).replace("*** in database main ***", "").split())
+    unsent = "1 unsent message was" if saved.unsent == 1 else f"{saved.unsent} unsent messages were"
     return database, (
-        f"{path} was damaged ({error}) and is kept as {aside.name}. Saved from it: {saved.unsent} unsent "
-        f"messages and the keys of {saved.pins} known servers. Compare fingerprints before you trust a "
-        "server that you knew again"
+        f"{path} was damaged ({what}) and is kept as {aside.name}. {unsent} saved from it. "
+        f"{_keys(saved.pins)} saved; compare the fingerprint of any other server that you knew again before you trust it"
     )
+
+
+def _keys(pins: int) -> str:
+    """How many servers' keys are known still."""
+    return "The key of 1 known server was" if pins == 1 else f"The keys of {pins} known servers were"
