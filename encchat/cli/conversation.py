@@ -127,6 +127,9 @@ class Conversation:
             if not self.program.interactive or not await ask(reactor, error):
                 raise
             trust.accept(str(error.facts["fingerprint"]))
+            if self.prompt is not None:  # which had to make room for the question
+                self.prompt = self.prompt.again()
+                self.prompt.start(asyncio.get_running_loop())
         return await self._talk(reactor, opening, trust)
 
     async def _talk(self, reactor: Any, opening: Opening, trust: Trust) -> int:
@@ -137,9 +140,6 @@ class Conversation:
             link_code=self.program.link,
             accept_log=self.options.accept_log,
         )
-        if self.prompt is not None and self.prompt.over.done():  # a question came between
-            self.prompt = self.prompt.again()
-            self.prompt.start(asyncio.get_running_loop())
         console = Consoles(self.program, reactor, chat, self.status).make(self.prompt)
         console.secret_fd = self.options.passphrase_fd
         if self.program.interactive:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from importlib import import_module
 
@@ -52,6 +53,8 @@ def run_on_terminal(program: Program) -> int:
     ended: list[int] = []
 
     def end(number: int, frame: object) -> None:
+        if ended:  # again: at once
+            os._exit(SIGNALS[signal.Signals(number)])
         ended.append(SIGNALS[signal.Signals(number)])
         loop.call_soon_threadsafe(prompt.leave, ended[0])
 
