@@ -8,8 +8,6 @@ import os
 import sys
 from signal import SIGTERM
 
-from twisted.internet.threads import deferToThread
-
 from tests.process.harness import reserve
 from tests.process.screen import Screen
 from tests.process.test_client_terminal import TerminalCase
@@ -79,8 +77,8 @@ class Start(TerminalCase):
         return screen
 
     def go(self) -> None:
-        with open(self.home / "go", "w"):
-            """It goes on when somebody writes."""
+        """Let it go on: somebody may write."""
+        self.addCleanup(os.close, os.open(self.home / "go", os.O_RDWR))
 
     async def test_what_is_typed_before_the_rest_is_there_is_told_in_its_order(self) -> None:
         screen = await self.early()
@@ -88,7 +86,7 @@ class Start(TerminalCase):
         screen.enter("hello")
         screen.press("half a li")
         await screen.shows("+lobby> half a li")
-        await deferToThread(self.go)
+        self.go()
         await screen.told("/nonsense")
         await screen.told("its key comes first")
         screen.press("\x03\x04")
@@ -98,14 +96,14 @@ class Start(TerminalCase):
         screen = await self.early()
         screen.press("\x04")
         await screen.hides("+lobby>")
-        await deferToThread(self.go)
+        self.go()
         await self.finish(screen)
 
     async def test_a_signal_before_the_rest_is_there(self) -> None:
         screen = await self.early()
         screen.signal(SIGTERM)
         await screen.hides("+lobby>")
-        await deferToThread(self.go)
+        self.go()
         await self.finish(screen, 143)
 
     async def test_two_signals(self) -> None:
