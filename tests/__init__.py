@@ -1,13 +1,16 @@
 """The tests, laid out as encchat/ is; ``make test`` runs them with trial.
 
-A busy machine is no failure: whatever has a deadline here has one that only what hangs will reach. Hypothesis
-has none, and draws the same examples on every run, so that a test which fails blames the last change.
+A busy machine is no failure: whatever has a deadline here has one that only what hangs will reach. Nor are
+other habits: time zone and umask are set here, and tests/process/harness.py says what else processes get of
+the environment. Hypothesis has no deadline, and draws the same examples on every run, so that a test which
+fails blames the last change.
 ENCCHAT_SOAK=1 (``make soak``) draws others, and makes the long tests long.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
@@ -15,6 +18,9 @@ from twisted.trial import util
 
 SOAK = os.environ.get("ENCCHAT_SOAK") == "1"
 
+os.environ["TZ"] = "UTC"
+time.tzset()
+os.umask(0o022)
 #: Seconds that a test may take, unless it says so itself.
 util.DEFAULT_TIMEOUT_DURATION = 900.0
 
