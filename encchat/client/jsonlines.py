@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from encchat.client import events as e
 from encchat.client.show import body_lines
@@ -72,15 +72,22 @@ def msgid_of(given: Input) -> bytes | None:
     return None if given.msgid is None else _hexadecimal(given.msgid)
 
 
-def line(event: str, **fields: Value | UnsetType) -> bytes:
+def line(event: str, **fields: Value) -> bytes:
     """One line of output, in ASCII, so that no terminal or log is steered by it."""
-    known: dict[str, object] = {"v": VERSION, "event": event}
-    known.update((name, value) for name, value in fields.items() if value is not UNSET)
+    known = {"v": VERSION, "event": event, **fields}
     return json.dumps(known, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
-    """The line for what happened; ``ref`` is what the input gave for the item."""
+    """The line for what happened; ``ref`` is what the input gave for the message or the request that this
+    answers."""
+    told = _of_event(event)
+    if told is None or ref is None or not (hasattr(event, "item") or hasattr(event, "request")):
+        return told
+    return _with(told, "ref", ref)
+
+
+def _of_event(event: e.Event) -> bytes | None:
     match event:
         case e.Admitted(name, log, motd, _, new_log):
             return line("admitted", name=clean_line(name), log=log.hex(), new_log=new_log, motd=clean(motd))
@@ -118,7 +125,7 @@ def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
                 more=more,
             )
         case e.Acknowledged(item, seq, time):
-            return line("sent", room=item.room, msgid=item.msgid.hex(), seq=seq, time=time, ref=_given(ref))
+            return line("sent", room=item.room, msgid=item.msgid.hex(), seq=seq, time=time)
         case e.NotSent(item, code, text):
             return line(
                 "not-sent",
@@ -126,7 +133,6 @@ def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
                 msgid=item.msgid.hex(),
                 code=clean_line(code),
                 text=clean_line(text),
-                ref=_given(ref),
             )
         case _:
             return _other(event)
@@ -217,7 +223,12 @@ def _other(event: e.Event) -> bytes | None:
 
 def with_title(told: bytes, title: str) -> bytes:
     """A line about a conversation, with what people call it."""
-    return told[:-2] + b',"title":' + json.dumps(title).encode("ascii") + b"}\n"
+    return _with(told, "title", title)
+
+
+def _with(told: bytes, field: str, value: str | int) -> bytes:
+    """A line with one more field."""
+    return told[:-2] + f',"{field}":{json.dumps(value)}}}\n'.encode("ascii")
 
 
 def _entries(entries: Sequence[Entry], seals: Sequence[e.Seal]) -> list[Value]:
@@ -289,10 +300,6 @@ def _members(members: tuple[Member, ...]) -> list[Value]:
 
 def _restrictions(restrictions: tuple[Restriction, ...]) -> list[Value]:
     return [{"name": clean_line(x.name), "by": clean_line(x.by), "until": x.until} for x in restrictions]
-
-
-def _given(ref: str | int | None) -> str | int | UnsetType:
-    return UNSET if ref is None else ref
 
 
 def _hexadecimal(text: str) -> bytes:

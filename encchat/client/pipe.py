@@ -19,6 +19,7 @@ from encchat.client.chat import Chat
 from encchat.client.commands import Commands
 from encchat.client.ending import race
 from encchat.client.entering import enter
+from encchat.client.jsoninput import JsonInput
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
 from encchat.client.progress import Progress
 from encchat.client.sealnews import news_lines
@@ -95,7 +96,7 @@ class Pipe(Shown):
         self._greeted = False
         self._stalled: float | None = None
         self._caught_up = False
-        self._refs: dict[bytes, str | int] = {}
+        self._input = JsonInput(chat, self, self._commands)
         self._number = 0
         self._quit = False
         self._fatal: Deferred[None] = Deferred()
@@ -174,33 +175,16 @@ class Pipe(Shown):
                 raise jsonlines.BadInput(why=f"it has more than {MAX_JSON} bytes")
             given = jsonlines.parse(line)
             ref = given.ref
-            if given.command is not None:
-                self._commands.do(given.command if given.command.startswith("/") else "/" + given.command)
-            else:
-                self._say_json(given)
+            self._input.take(given)
         except StorageError:
             raise
         except EncchatError as error:
             self._wrong(error, ref)
 
-    def _say_json(self, given: jsonlines.Input) -> None:
-        room = self._commands.room(given.room or "")
-        if room not in self._chat.session.rooms:
-            raise UsageError(reason=f"You are not in {room}; join it with a command first.")
-        text = given.text or ""
-        limit = self._chat.max_body(room)
-        parts = [part.decode("utf-8") for part in pieces(text.encode("utf-8"), limit)]
-        msgid = jsonlines.msgid_of(given)
-        if msgid is not None and len(parts) > 1:
-            raise jsonlines.BadInput(why=f"a text of more than {limit} bytes cannot have one msgid")
-        for item in self._chat.say(room, *parts, kind=given.kind, msgid=msgid) if text else ():
-            if given.ref is not None:
-                self._refs[item.msgid] = given.ref
-
     def _say_command(self, room: str, kind: str, text: str) -> None:
         limit = self._chat.max_body(room)
         parts = [part.decode("utf-8") for part in pieces(text.encode("utf-8"), limit)]
-        self._chat.say(room, *parts, kind=kind)
+        self._input.said(self._chat.say(room, *parts, kind=kind))
 
     def _wrong(self, error: EncchatError, ref: str | int | None = None) -> None:
         """A line of input cannot be used: say so and go on."""
@@ -226,7 +210,7 @@ class Pipe(Shown):
             if not self._wants(event) or self._chat.hides(event):
                 continue
             if self._manner.json:
-                shown = jsonlines.of_event(event, self._ref(event))
+                shown = jsonlines.of_event(event, self._input.ref(event))
                 if shown is not None:
                     room = _room_of(event)
                     conversing = is_conversation(room)
@@ -294,11 +278,6 @@ class Pipe(Shown):
     def _each(self, lines: Sequence[str]) -> None:
         for line in lines:
             self._status(line)
-
-    def _ref(self, event: e.Event) -> str | int | None:
-        if isinstance(event, e.Acknowledged | e.NotSent):
-            return self._refs.pop(event.item.msgid, None)
-        return None
 
     def _judge(self, event: e.Event) -> None:
         """What an event means for when and how this ends."""

@@ -111,12 +111,13 @@ class Requests:
     connection is another one."""
 
     def __init__(self) -> None:
-        self._next = 1
+        #: The id of the next request.
+        self.next = 1
         self._open: dict[int, Request] = {}
 
     def new_id(self) -> int:
         """An id for the next request."""
-        id, self._next = self._next, self._next % (2**32 - 1) + 1
+        id, self.next = self.next, self.next % (2**32 - 1) + 1
         return id
 
     def put(self, message: RequestMessage, *, relayed: bool = False) -> None:

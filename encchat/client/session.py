@@ -242,6 +242,11 @@ class Session:
         """Seconds that a ping waits for its answer; 0: none does."""
         return 0.0 if self._unanswered is None else max(0.0, now - self._unanswered)
 
+    @property
+    def next_request(self) -> int:
+        """The id that the next request will have."""
+        return self._requests.next
+
     def new_request(self) -> int:
         """The id of a request that is made in another way."""
         return self._new_id()

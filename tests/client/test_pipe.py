@@ -530,6 +530,33 @@ class Json(PipeTestCase):
         (error,) = self.out("error")
         self.assertEqual((error["line"], error["ref"], error["code"]), (3, 1, "usage"))
 
+    def test_a_command_is_done_in_the_room_that_its_line_names(self) -> None:
+        self.start()
+        self.feed(b'{"command": "/join ops"}\n', b'{"command": "/topic tea", "room": "ops", "ref": "t"}\n')
+        self.assertEqual([(x["room"], x["text"]) for x in self.out("message")], [("+ops", "tea")])
+        self.assertEqual([sent["ref"] for sent in self.out("sent")], ["t"])
+        self.feed(b'{"command": "/topic cake"}\n', b'{"command": "/kick bob", "room": "+nope", "ref": 2}\n')
+        self.assertEqual([(x["room"], x["text"]) for x in self.out("message")][1:], [(LOBBY, "cake")])
+        (error,) = self.out("error")
+        self.assertEqual((error["ref"], error["code"]), (2, "usage"))
+        self.feed(b'{"command": "/go lobby", "room": "+ops"}\n', b'{"text": "here"}\n')
+        self.assertEqual(self.said[-1], "here")
+
+    def test_answers_say_which_line_they_answer(self) -> None:
+        self.start()
+        asked = ("/who", "/rooms", "/whois bob", "/history 5", "/search tea")
+        self.feed(*(b'{"command": "%b", "ref": "%b"}\n' % (x.encode(), x.encode()) for x in asked))
+        self.feed(b'{"command": "/who"}\n')
+        told = {}
+        for event in ("members", "rooms", "profile", "history", "found"):
+            first, *more = self.out(event)
+            told[first["ref"]] = event
+            self.assertFalse([x for x in more if "ref" in x])
+        self.assertEqual(list(told), list(asked))
+        self.world.server.refuse[m.Kick] = ("not-allowed", 0)
+        self.feed(b'{"command": "/kick bob", "ref": 1}\n', b'{"command": "/kick bob", "ref": 2}\n')
+        self.assertEqual([error["ref"] for error in self.out("error")], [1, 2])
+
     def test_bad_lines_are_told_and_change_nothing(self) -> None:
         bad = [
             b"nonsense",

@@ -280,7 +280,8 @@ def _anew(path: Path, vault: Vault, error: Exception) -> tuple[Database, str]:
     unsent = "1 unsent message was" if saved.unsent == 1 else f"{saved.unsent} unsent messages were"
     return database, (
         f"{path} was damaged ({what}) and is kept as {aside.name}. {unsent} saved from it. "
-        f"{_keys(saved.pins)} saved; compare the fingerprint of any other server that you knew again before you trust it"
+        f"{_keys(saved.pins)} saved; compare the fingerprint of any other server again before you trust it. "
+        "In sealed rooms this is a new device now: another one of yours lets it in, --restore takes a backup"
     )
 
 
