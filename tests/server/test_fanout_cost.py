@@ -7,6 +7,7 @@ unnoticed: the cost of a delivery is what the service is made of (docs/performan
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
@@ -29,6 +30,9 @@ from tests.core.world import World, text
 #: Calls of Python functions for each member, whatever the number of messages; four of them are the counting's
 #: own. Where it can be fewer, lower it.
 CALLS_A_MEMBER = 20
+#: The same for each message, whatever the number of members: as it is received, and as it is stored in memory
+#: and answered.
+CALLS_TO_RECEIVE, CALLS_TO_STORE = 17, 17
 
 
 @dataclass
@@ -113,6 +117,14 @@ class FanoutCosts(TlsCase):
         for number in range(first, first + messages):
             speaker.say(encode(text(number, "x" * size)))
         link.flush()
+        self._measure(self.world.turn.end)
+        for peer, each in self.peers:
+            each.flush()
+            self.assertEqual(peer.received.count(b"\xa5entry"), messages)
+            peer.received = b""
+        return self.costs
+
+    def _measure(self, work: Callable[[], object]) -> Costs:
         self.costs = Costs()
 
         def profile(frame: FrameType, event: str, argument: object) -> None:
@@ -123,14 +135,10 @@ class FanoutCosts(TlsCase):
         self.counting = True
         sys.setprofile(profile)
         try:
-            self.world.turn.end()
+            work()
         finally:
             sys.setprofile(before)
             self.counting = False
-        for peer, each in self.peers:
-            each.flush()
-            self.assertEqual(peer.received.count(b"\xa5entry"), messages)
-            peer.received = b""
         return self.costs
 
     def test_one_message(self) -> None:
@@ -168,3 +176,20 @@ class FanoutCosts(TlsCase):
             self.assertLessEqual(each, CALLS_A_MEMBER, found)
             self.assertGreater(each, 5, "the counting counts nothing")
         self.assertEqual(found[12, 30] - found[12, 1], found[4, 30] - found[4, 1])
+
+    def test_python_a_message(self) -> None:
+        """Calls of Python functions for each message of one write."""
+        self.crowd(2)
+        speaker, link = self.peers[0]
+        received, stored = {}, {}
+        for first, messages in ((0, 5), (100, 5), (200, 45)):  # at first things are imported and cached
+            said = [encode(text(number, "x" * 100)) for number in range(first, first + messages)]
+            speaker.say(b"".join(said))
+            received[messages] = self._measure(link.flush).calls
+            stored[messages] = self._measure(self.world.turn.end).calls
+            for peer, each in self.peers:
+                each.flush()
+                self.assertEqual(peer.received.count(b"\xa5entry"), messages)
+                peer.received = b""
+        self.assertLessEqual((received[45] - received[5]) / 40, CALLS_TO_RECEIVE)
+        self.assertLessEqual((stored[45] - stored[5]) / 40, CALLS_TO_STORE)
