@@ -7,7 +7,7 @@ requests and reads on from the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from encchat import messages as m
@@ -116,7 +116,7 @@ class Session(Allowances):
 
     # --------------------------------------------------------------------------------------- input
 
-    def receive_frames(self, frames: Iterable[bytes]) -> None:
+    def receive_frames(self, frames: Sequence[bytes]) -> None:
         """Frames from the peer, whole."""
         self.heard()
         self.intake.receive_frames(frames)
