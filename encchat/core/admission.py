@@ -19,7 +19,8 @@ from encchat.errors import ConfigError, RefusedError
 
 
 class NameTaken(RefusedError):
-    """The name {name} belongs to another key, {fingerprint}. Choose another name, or use that key."""
+    """The name {name} belongs to another key, {fingerprint}. If it is yours, type /link where you have it,
+    and start here with --link CODE; else choose another name."""
 
     code = "name-taken"
 

@@ -97,8 +97,11 @@ class KeyInAFile(KeyTestCase):
         first = self.take()
         self.assertEqual(len(first), 32)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        self.assertEqual(self.found.notices, ())
         self.path.chmod(0o644)
         self.assertEqual(self.take(), first)
+        (notice,) = self.found.notices
+        self.assertIn("others on this machine could read", notice)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         self.assertEqual([path.name for path in self.directory.iterdir()], [key.FILE])
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import TestCase
 
@@ -201,6 +202,15 @@ class TheFile(StoreTestCase):
         self.path.mkdir()
         error = self.assertRaises(StoreUnusable, Store.open, self.directory)
         self.assertIn("--state", str(error))
+
+    def test_a_disk_that_is_full_needs_room_and_no_repair(self) -> None:
+        self.store.close()
+        self.path.unlink()
+        self.path.mkdir()
+        self.patch(os, "statvfs", lambda path: SimpleNamespace(f_bavail=0))
+        error = self.assertRaises(StoreUnusable, Store.open, self.directory)
+        self.assertIn("the disk is full", str(error))
+        self.assertNotIn("Repair", str(error))
 
     def test_somebody_elses_database(self) -> None:
         self.store.close()

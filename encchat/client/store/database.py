@@ -28,6 +28,11 @@ class StoreUnusable(ConfigError):
     """{path} cannot be opened: {reason}. Repair it, or name another place with --state DIR."""
 
 
+class NoRoom(StoreUnusable):
+    """{path} cannot be opened: the disk is full ({reason}). Make room on it, or name another place with
+    --state DIR."""
+
+
 class StoreTooNew(ConfigError):
     """{path} was written by a newer encchat (version {found} of it, where this one knows {known}). Update
     encchat, or name another place with --state DIR."""
@@ -83,7 +88,8 @@ class Database:
                 raise
         except (sqlite3.OperationalError, OSError) as error:
             # Locked, read-only, no space: not its content.
-            raise StoreUnusable(path=str(path), reason=reason(error)) from None
+            kind = NoRoom if _is_full(path.parent) else StoreUnusable
+            raise kind(path=str(path), reason=reason(error)) from None
         return cls(path, connection)
 
     def close(self) -> None:
@@ -173,6 +179,15 @@ def set_aside(path: Path, word: str) -> Path:
         journal.rename(aside.with_name(aside.name + "-wal"))
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
     return aside
+
+
+def _is_full(directory: Path) -> bool:
+    """Whether nothing can be written there for want of room."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    return found.f_bavail == 0
 
 
 def reason(error: Exception) -> str:

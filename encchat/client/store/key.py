@@ -71,6 +71,7 @@ def take_key(directory: Path, keyring: Callable[[], Keyring | None]) -> Found:
     path = directory / FILE
     try:
         text = path.read_text("ascii", "replace")
+        open_ = bool(path.stat().st_mode & 0o077)
         path.chmod(0o600)
     except FileNotFoundError:
         return _make(path, keyring())
@@ -81,7 +82,8 @@ def take_key(directory: Path, keyring: Callable[[], Keyring | None]) -> Found:
         key = _decoded(rest)
         if key is None:
             raise KeyUnusable(path=str(path), reason="it holds no key")
-        return Found(key)
+        told = f"others on this machine could read {path}, the key of your local messages; now they cannot"
+        return Found(key, (told,) if open_ else ())
     if where != "keyring" or not rest:
         raise KeyUnusable(path=str(path), reason="it holds neither a key nor the name of one")
     return _ask(path, keyring(), rest, keyring)
