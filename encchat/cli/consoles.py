@@ -13,6 +13,7 @@ from encchat.cli.client_run import Program
 from encchat.client.chat import Chat
 from encchat.client.events import Acknowledged, FileGiven, FileSaved
 from encchat.client.lines import Reader, Writer
+from encchat.core.names import is_open
 from encchat.library.opening import milliseconds
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ class Consoles:
 
         manner = Manner(self.program.room, options.json, options.history, options.follow)
         if self.program.span:
-            from encchat.client.extract import Extract
-
-            return Extract(
+            return self._extract()(
                 reactor,
                 chat,
                 manner,
@@ -89,6 +88,15 @@ class Consoles:
                 milliseconds,
             )
         return Pipe(reactor, chat, manner, Reader(reactor, 0), writer, self._status, progress_on(reactor))
+
+    def _extract(self) -> Any:
+        if is_open(self.program.room):
+            from encchat.client.extract import Extract
+
+            return Extract
+        from encchat.client.sealedextract import SealedExtract
+
+        return SealedExtract
 
     def _carrying(self) -> Any:
         from encchat.client.carrying import Carrying, result_fields

@@ -3,18 +3,25 @@ that perhaps has to begin."""
 
 from __future__ import annotations
 
+from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.entrylines import name_key
 from encchat.core.names import is_conversation, is_open, other
 
 
-async def enter(chat: Chat, room: str, history: int = 0, *, resume: bool = True) -> None:
-    """Be in a room, whenever there is a connection. If that cannot be, ``NotJoined`` tells, or:
+async def enter(
+    chat: Chat, room: str, history: int = 0, *, resume: bool = True, only_says: bool = False
+) -> None:
+    """Be in a room, whenever there is a connection. If that cannot be, ``NotJoined`` tells, or there is an
+    error. Who ``only_says`` something need not be in a sealed room that another process of the profile is in.
 
     :raises SealedUnavailable: there are no sealed rooms here.
     """
     if not is_open(room):
         await chat.when(lambda: chat.session.admitted)
+        if only_says and chat.sealed.say_through(room):
+            chat.tell([e.CaughtUp(room)])
+            return
     if is_conversation(room):
         chat.sealed.conversation(other(room, name_key(chat.name)))
     else:

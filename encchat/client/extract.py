@@ -1,4 +1,4 @@
-"""``--tail``, ``--since`` and ``--until``: a part of a room's log on stdout, and then the end.
+"""``--tail``, ``--since`` and ``--until``: a part of an open room's log on stdout, and then the end.
 
 Nothing is read from the input, and nothing is changed: neither where the next run in a pipe goes on, nor
 what counts as read. With ``--follow`` it stays for what is said from then on.
@@ -21,8 +21,7 @@ from encchat.client.pipe import Manner, Pipe
 from encchat.client.roomcopy import Stage
 from encchat.client.session import PASSING
 from encchat.client.span import Span, first_since
-from encchat.core.names import is_open
-from encchat.errors import RefusedError, UsageError
+from encchat.errors import RefusedError
 from encchat.messages import Position
 
 #: Entries that may be stored between a look at the log's end and the Join that goes back from there.
@@ -33,11 +32,6 @@ PAUSE = 2.0
 
 class CannotRead(RefusedError):
     """{room} cannot be read: {reason}"""
-
-
-class OnlyHere(UsageError):
-    """{room} is sealed: the server, which --tail, --since and --until ask, cannot read it. What this client
-    has opened of it is written by its command /export FILE."""
 
 
 class Extract(Pipe):
@@ -74,8 +68,6 @@ class Extract(Pipe):
         self._chat.flush()
 
     async def _work(self) -> None:
-        if not is_open(self._manner.room):
-            raise OnlyHere(room=self._manner.room)
         self._enter()
         await self._chat.when(self._inside)
         if self._span.since is not None:

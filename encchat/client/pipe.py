@@ -112,7 +112,8 @@ class Pipe(Shown):
 
     async def _work(self) -> None:
         history = self._manner.history
-        await enter(self._chat, self._manner.room, history or 0, resume=history is None)
+        says = not (self._manner.follow or self._manner.json)
+        await enter(self._chat, self._manner.room, history or 0, resume=history is None, only_says=says)
         await self._read_input()
         if self._manner.follow and not self._quit:
             await self._chat.when(lambda: self._quit)

@@ -52,7 +52,7 @@ class Sending:
         return 0
 
     async def _send(self) -> None:
-        await enter(self._chat, self._room, resume=False)
+        await enter(self._chat, self._room, resume=False, only_says=True)
         parts = pieces(self._text.encode("utf-8", "replace"), self._chat.max_body(self._room))
         self._chat.say(self._room, *(part.decode("utf-8") for part in parts))
         await self._chat.when(lambda: not self._chat.unacknowledged)

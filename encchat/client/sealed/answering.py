@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.sealed.holding import Holder
+from encchat.client.sealed.sharing import Sharing
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.vault import Vault
 
@@ -20,7 +20,7 @@ LINKING_FOR, LINKING_EVERY = 180, 3
 PUBLISH_TRIES = 3
 
 
-class Answering(Holder):
+class Answering(Sharing):
     """The part of ``Chat.sealed`` that hears answers and the clock."""
 
     def _relayed(self, event: e.Relayed) -> list[e.Event]:

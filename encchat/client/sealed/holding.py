@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.locks import Lock
 from encchat.client.outbox import Item
+from encchat.client.sealed.doorway import Answer, Ask, Doorway
 from encchat.client.sealed.kept import Memory
 from encchat.client.sealed.relay import Relay
 from encchat.client.sealed.telling import PLACED, Telling
@@ -96,6 +98,8 @@ class Holder:
         self._patient = True
         self._telling_soon: IDelayedCall | None = None
         self._mending: IDelayedCall | None = None
+        #: For other processes of this profile, who have no keys.
+        self._doorway = Doorway(self._say_for)
         #: What is stored to be sent while the store cannot be written.
         self._owed = 0
         self.why_not = "the connection is not ready yet."
@@ -134,10 +138,10 @@ class Holder:
     def _open(self, sealing: Sealing, server: str, anew: bool) -> None:
         store = self._keeper.store
         records = self._records = store.records(server)
-        self._lock = Lock.take(store.path.with_name(f"sealed-{records.name}.lock"))
+        self._lock = Lock.take(self._lock_of(records))
+        door = store.path.with_name(f"sealed-{records.name}.sock")
         if self._lock is None:
-            self.why_not = "another encchat-client of this name has them; they are for one at a time."
-            self._chat.warn(f"there are no sealed rooms here: {self.why_not}")
+            self._stand_beside(sealing, server, records, door)
             return
         if anew:
             records.forget(*OF_ROOMS)
@@ -155,6 +159,24 @@ class Holder:
                 self._items[item.msgid] = item
             elif waiting.change.create:
                 self._making(waiting.room, waiting.msgid, 0)
+        self._doorway.open(self._clock, door)
+
+    def _lock_of(self, records: Records) -> Path:
+        return self._keeper.store.path.with_name(f"sealed-{records.name}.lock")
+
+    def _is_free(self, records: Records) -> bool:
+        """Whether no process has the keys."""
+        lock = Lock.take(self._lock_of(records))
+        if lock is not None:
+            lock.release()
+        return lock is not None
+
+    def _stand_beside(self, sealing: Sealing, server: str, records: Records, door: Path) -> None:
+        """Another process has the keys."""
+
+    def _say_for(self, ask: Ask) -> None:
+        """Another process, which has no keys, has something to say."""
+        raise SealedUnavailable(reason=self.why_not)
 
     def _introduce(self, vault: Vault) -> None:
         """The server is to put this device's id into what it stores: members find the key by it."""
@@ -167,6 +189,7 @@ class Holder:
             self._mending.cancel()
             self._mending = None
         self._owed = 0
+        self._doorway.close()
         self._stop_timer()
         if self._telling_soon is not None and self._telling_soon.active():
             self._telling_soon.cancel()
@@ -215,11 +238,15 @@ class Holder:
         self._try(sealing, server, anew=False)
         if self._vault is not None:
             self._chat.warn("there is room again: sealed rooms go on")
+        self._begin_anew()
+        return None
+
+    def _begin_anew(self) -> None:
+        """There is a vault since now: with a new connection it hears all from the beginning."""
         for room in self._session.rooms:
             if not is_open(room):
                 self._session.reread.add(room)
         self._chat.redial()
-        return None
 
     # ------------------------------------------------------------------------------------- the vault
 
@@ -275,6 +302,7 @@ class Holder:
         time = self._times.pop(msgid, 0) or self._chat.milliseconds()
         item = self._items.pop(msgid, None)
         self._said.discard(msgid)
+        self._doorway.ended(Answer(msgid, seq, time))
         if item is not None:
             return (e.Acknowledged(item, seq, time),)
         request, act = self._acts.pop(msgid, (0, "roster"))
@@ -282,6 +310,7 @@ class Holder:
 
     def _failed(self, room: str, msgid: bytes, code: str, reason: str) -> Iterable[e.Event]:
         self._times.pop(msgid, None)
+        self._doorway.ended(Answer(msgid, code=code, text=reason))
         item = self._items.pop(msgid, None)
         self._said.discard(msgid)
         if item is not None:

@@ -5,6 +5,7 @@ answered, as no server can."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -68,6 +69,11 @@ class Memory:
     def before(self, room: str, seq: int) -> Iterator[Kept]:
         """The entries before ``seq`` (0: all), the last one first."""
         return map(_kept.decode, self._records.said_before(self._log(), room, seq or 2**62))
+
+    def find(self, room: str, msgid: bytes, among: int) -> Entry | None:
+        """The entry with this msgid among the last ones."""
+        last = (kept.entry for kept in islice(self.before(room, 0), among))
+        return next((entry for entry in last if entry.msgid == msgid), None)
 
     def page(self, room: str, before: int, limit: int) -> e.History:
         """The last ``limit`` entries before ``before`` (0: of all)."""

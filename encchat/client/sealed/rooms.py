@@ -10,18 +10,25 @@ from msgspec import Struct
 
 from encchat.client import events as e
 from encchat.client.outbox import Item
-from encchat.client.sealed.fitting import target_of
-from encchat.client.sealed.holding import SealedUnavailable, refusing
+from encchat.client.sealed.doorway import Ask
+from encchat.client.sealed.holding import refusing
 from encchat.client.sealed.kept import Kept
 from encchat.client.sealed.people import People, key_named
 from encchat.core.names import BadRoom, conversation, is_conversation, is_open, other, parse_name, parse_room
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.changes import Change
 from encchat.core.sealed.payload import BUCKETS, MAX_SAID
-from encchat.core.sealed.vault import Vault
+from encchat.core.sealed.vault import NotSealed
+from encchat.errors import RefusedError
 
 #: What surrounds a message: inside of its plaintext, and outside of it.
 _INSIDE, _OUTSIDE = 512, 256
+
+
+class NotInThere(RefusedError):
+    """You are not in {room}."""
+
+    code = "not-a-member"
 
 
 class RoomSeal(Struct, frozen=True):
@@ -189,22 +196,28 @@ class SealedRooms(People):
         :raises StorageError: it cannot be kept, and is not sent.
         """
         for item in items:
-            self._check()
-            self._items[item.msgid] = item
-            self._said.add(item.msgid)
-            target = target_of(item.kind, item.body)
+            if not self.is_beside:
+                self._check()
+            self._say(item)
 
-            def send(vault: Vault, now: int, item: Item = item, target: int = target) -> fx.Outcome:
-                return vault.send(item.room, item.msgid, item.kind, item.body, now, target=target)
+    def _say_for(self, ask: Ask) -> None:
+        """Say something for another process.
 
-            try:
-                self.perform(send)
-            except BaseException:
-                self._items.pop(item.msgid, None)
-                self._said.discard(item.msgid)
-                raise
-            if self._vault is None:
-                raise SealedUnavailable(reason=self.why_not)
+        :raises EncchatError: nobody here is in that room, or it cannot be kept.
+        """
+        room = parse_room(ask.room)
+        vault = self._check()
+        if is_open(room):
+            raise NotSealed(room=room)
+        if is_conversation(room):
+            self.conversation(other(room, self._user))
+        elif room not in self._session.rooms:
+            if vault.roster(room) is None:
+                raise NotInThere(room=room)
+            self.entering.add(room)
+            self._session.join(room, by_itself=True)
+            self._chat.flush()
+        self._say(Item(ask.msgid, room, ask.kind, ask.body))
 
     def waiting(self) -> list[Item]:
         """What was said and is not stored yet."""
@@ -215,7 +228,7 @@ class SealedRooms(People):
         """How much was said or changed and is not stored yet, in rooms that we are in or about to enter."""
         vault = self._vault
         if vault is None:
-            return self._owed
+            return len(self._items) if self.is_beside else self._owed
         rooms = self._session.rooms
         return sum(x.room in rooms or x.room in self.entering for x in vault.outgoing())
 

@@ -203,7 +203,7 @@ class Rooms(TownCase):
         self.assertIn("what somebody else said", seals[0].reason)
 
     def test_an_errand_forgets_only_what_is_its_own(self) -> None:
-        """What a run that keeps nothing (--send) could not send is forgotten; what was typed before is not."""
+        """What a run that keeps nothing (--send) could not send is forgotten; what was typed before stays."""
         alice, bob = self.person("alice"), self.person("bob")
         alice.sealed.create(ROOM, ["bob"])
         self.town.settle()
