@@ -5,7 +5,8 @@ string: ``Alice``, ``alice`` and full-width ``ＡＬＩＣＥ`` are one name. Th
 person typed is kept for show. A room is ``+name`` (open: the server can read it) or ``#name`` (sealed), and
 the part behind the sign follows the same rules. ``@alice&bob`` is the sealed conversation of these two: their
 names' keys in the order of their code points, so that both call it the same; each is shown ``@`` and the
-other's name.
+other's name. A name has letters of one alphabet, where alphabets have letters that look alike; a name all of
+whose letters have doubles in another one can still be told apart only by its key.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ GUEST = "guest-"
 _SIGNS = "+#@"
 #: What would confuse a command line, a mention or a path, though PRECIS allows it.
 _EXCLUDED = frozenset("/\\\"'`,;:<>|&$*?!(){}[]~^%=")
+
+#: Alphabets with letters that look like one another's, as the names of their characters begin. What a name is
+#: written in besides (Chinese, Arabic, Thai, ...) nobody takes for one of these.
+_ALPHABETS = frozenset({"Latin", "Greek", "Cyrillic", "Armenian", "Cherokee", "Coptic", "Georgian", "Lisu"})
 
 
 class _Profile(Protocol):
@@ -164,6 +169,8 @@ def _mapped(text: str) -> tuple[str, str]:
         raise ValueError(f"it has {len(key)} characters when written plainly, not 1 to {MAX_NAME}")
     for form in (shown, key):  # the mapping turns a full-width '／' into '/': look at both
         _check_signs(form)
+    if not key.isascii():
+        _check_alphabets(key)
     return shown, key
 
 
@@ -182,6 +189,14 @@ def _check_signs(form: str) -> None:
     unwanted = next((c for c in form if c in _EXCLUDED), None)
     if unwanted:
         raise ValueError(f"it has the character {unwanted!r}")
+
+
+def _check_alphabets(key: str) -> None:
+    """Whoever wants to be taken for somebody writes one letter of the name in another alphabet."""
+    scripts = {unicodedata.name(c, "").partition(" ")[0].title() for c in key if c.isalpha()}
+    alphabets = sorted(scripts & _ALPHABETS)
+    if len(alphabets) > 1:
+        raise ValueError(f"it mixes letters of {' and '.join(alphabets)}, which look alike")
 
 
 def _why(error: UnicodeEncodeError) -> str:

@@ -37,7 +37,9 @@ DELAY, RETRY = 0.5, 30.0
 #: Lines that wait to be written at most.
 WAITING = 20_000
 #: Lines that anybody can cause: a second, and at once.
-RATES = {"admit": (50, 15_000), "refuse": (5, 500)}
+RATES = {"admit": (0.5, 15_000), "refuse": (0.25, 500), "other": (0.5, 5000)}
+#: What only operators and admins do, and whoever has a certificate: it is always kept.
+ALWAYS = frozenset({"kick", "ban", "unban", "rename", "rekey", "announce", "takeover"})
 
 
 @implementer(IAudit)
@@ -86,7 +88,7 @@ class AuditLog:
 
     def record(self, deed: Deed) -> None:
         """Keep it, without waiting for that (IAudit)."""
-        bucket = self._buckets.get(deed.what)
+        bucket = self._bucket_of(deed)
         if len(self._lines) >= WAITING or (bucket is not None and bucket.take(self._reactor.seconds())):
             self._skipped += 1
             return
@@ -98,6 +100,11 @@ class AuditLog:
         self._lines.append(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         if self._later is None and self._writing is None:
             self._later = self._reactor.callLater(DELAY, self._write)
+
+    def _bucket_of(self, deed: Deed) -> TokenBucket | None:
+        if deed.what in ALWAYS and "room" not in deed.facts:
+            return None
+        return self._buckets.get(deed.what) or self._buckets["other"]
 
     def _write(self) -> None:
         self._later = None

@@ -165,6 +165,32 @@ class Names(SynchronousTestCase):
         for text in ("של1a", "1של", "aש"):
             refusal(text)
 
+    def test_letters_that_look_alike(self) -> None:
+        """A name has letters of one alphabet, so that no letter in it is another's double."""
+        for text in (
+            "\u0430lice",  # a of Cyrillic
+            "b\u043eb",
+            "\u03bfwner",  # o of Greek
+            "op\u0435rator",
+            "\u0412ob",
+            "p\u0430\u03c1a",
+            "b\u0585b",  # Armenian
+            "\u13a0lice",  # Cherokee
+        ):
+            self.assertIn("look alike", refusal(text))
+            self.assertRaises(BadRoom, parse_room, f"+{text}")
+        for text in (
+            "\u0430\u043b\u0438\u0441\u0430-1",
+            "\u03b1\u03bb\u03af\u03ba\u03b7",
+            "\u0410\u043b\u0438\u0441\u0430",
+            "\u5c71\u7530taro",
+            "\u305f\u308d\u3046\u30fc\u30bf\u30ed\u30fcX",
+            "\ud64d\uae38\ub3d9kr",
+            "fu\u00dfball",
+            "\u0e2a\u0e21\u0e0a\u0e32\u0e221",
+        ):
+            self.assertEqual(parse_name(text).shown, text)
+
     def test_guests(self) -> None:
         """The names kept for classic peers, however written."""
         for text in ("guest-1a2b", "Guest-1", "ＧＵＥＳＴ－x", "GUEST-"):
