@@ -17,11 +17,11 @@ from textwrap import fill
 from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from twisted.plugin import getPlugins
 from twisted.python.failure import Failure
 
 from encchat.ciphers.description import parse_description
 from encchat.ciphers.interfaces import Argument, ICipherMaker, IClientCipher, IServerCipher, Place
+from encchat.ciphers.own import OWN
 from encchat.errors import ConfigError, UsageError
 from encchat.text import clean_line
 
@@ -50,7 +50,7 @@ class BadPlace(ConfigError):
 
 @dataclass(slots=True)
 class _Catalogue:
-    makers: dict[str, ICipherMaker] = field(default_factory=dict)
+    makers: dict[str, ICipherMaker] = field(default_factory=lambda: dict(OWN))
     #: By name, the modules of plugins that claim the same.
     doubled: dict[str, list[str]] = field(default_factory=dict)
     #: The plugins that could not be loaded: where they are, and what is wrong with them.
@@ -111,11 +111,13 @@ def help_ciphers() -> str:
 
 
 def _catalogue() -> _Catalogue:
+    from twisted.plugin import getPlugins  # slow to import, and needed for ciphers of others only
+
     catalogue = _Catalogue()
     with _failures_into(catalogue.broken):
         for maker in getPlugins(ICipherMaker):
             _enter(catalogue, maker)
-    for name in catalogue.doubled:
+    for name in catalogue.doubled.keys() - OWN.keys():
         del catalogue.makers[name]
     return catalogue
 
@@ -164,9 +166,8 @@ def _plugin_of(failure: Failure) -> Path:
 
 def _make(text: str, directory: Path, name: str, side: str) -> object:
     description = parse_description(text)
-    catalogue = _catalogue()
-    maker = _maker(catalogue, description.name)
-    parts = _parts(catalogue, maker)
+    maker = OWN.get(description.name) or _maker(_catalogue(), description.name)
+    parts = _parts(maker)
     arguments = _checked(maker.name, parts.arguments, description.arguments)
     _make_directory(directory)
     make, interface = {"server": (parts.server, IServerCipher), "client": (parts.client, IClientCipher)}[side]
@@ -175,7 +176,7 @@ def _make(text: str, directory: Path, name: str, side: str) -> object:
         raise BrokenCipher(
             name=maker.name,
             why=f"{maker.module}.{side}(place) returned no {interface.__name__}",
-            found=str(catalogue),
+            found=str(_catalogue()),
         )
     return made
 
@@ -188,16 +189,16 @@ def _maker(catalogue: _Catalogue, name: str) -> ICipherMaker:
     return catalogue.makers[name]
 
 
-def _parts(catalogue: _Catalogue, maker: ICipherMaker) -> _Parts:
+def _parts(maker: ICipherMaker) -> _Parts:
     try:
         module = import_module(maker.module)
     except Exception as error:  # whatever a foreign module raises, it cannot be used
         why = f"{maker.module} cannot be imported: {_said(error)}"
-        raise BrokenCipher(name=maker.name, why=why, found=str(catalogue)) from error
+        raise BrokenCipher(name=maker.name, why=why, found=str(_catalogue())) from error
     lacks = [name for name in ("ARGUMENTS", "server", "client") if not hasattr(module, name)]
     if lacks:
         why = f"{maker.module} has no {' and no '.join(lacks)}"
-        raise BrokenCipher(name=maker.name, why=why, found=str(catalogue))
+        raise BrokenCipher(name=maker.name, why=why, found=str(_catalogue()))
     return _Parts(tuple(module.ARGUMENTS), module.server, module.client)
 
 
@@ -246,7 +247,7 @@ def _help(catalogue: _Catalogue, name: str) -> str:
     maker = catalogue.makers[name]
     lines = [f"{name}: {clean_line(maker.summary)}"]
     try:
-        known = _parts(catalogue, maker).arguments
+        known = _parts(maker).arguments
     except BrokenCipher as error:
         return "\n".join([*lines, f"  cannot be used: {error.facts['why']}"])
     free = next((argument.name for argument in known if not argument.choices), None)

@@ -15,7 +15,7 @@ from encchat.ciphers.interfaces import ICipherMaker
 from encchat.ciphers.maker import CipherMaker
 from encchat.ciphers.registry import client_cipher, find_ciphers, help_ciphers, server_cipher
 from encchat.errors import ConfigError, UsageError
-from twisted import plugins
+from twisted import plugin, plugins
 
 #: A cipher that does nothing but keep its place.
 IDLE = """
@@ -225,11 +225,25 @@ class MakingTests(RegistryCase):
                 if name.isprintable():
                     self.assertEqual(said, f"There is no cipher {name!r}. Found: idle, rsa, tls.")
 
-    def test_none_at_all(self) -> None:
-        """An installation that lost its plugins says that nothing was found."""
-        self.patch(registry, "getPlugins", lambda interface: [])
-        said = self.refused(UsageError, server_cipher, "rsa", self.directory)
-        self.assertEqual(said, "There is no cipher 'rsa'. Found: none.")
+    def test_no_plugins_at_all(self) -> None:
+        """An installation that lost its plugins has ours."""
+        self.patch(plugin, "getPlugins", lambda interface: [])
+        said = self.refused(UsageError, server_cipher, "idle", self.directory)
+        self.assertEqual(said, "There is no cipher 'idle'. Found: rsa, tls.")
+        server_cipher("rsa", self.directory)
+
+    def test_ours_are_found_without_a_look_at_plugins(self) -> None:
+        """That takes longer than all else that a client does to have its cipher."""
+        self.patch(plugin, "getPlugins", lambda interface: self.fail("looked"))
+        for name in ("rsa", "tls:trust=pin"):
+            client_cipher(name, self.directory, "alice")
+
+    def test_nobody_takes_the_place_of_ours(self) -> None:
+        """A plugin with the name of one of ours is told, and not used."""
+        self.plugin("rsa", module="tests_idle")
+        self.module("tests_idle")
+        self.assertEqual(find_ciphers()["rsa"].module, "encchat.ciphers.rsa")
+        self.assertIn("rsa\n  offered by several plugins: encchat.ciphers.rsa, tests_idle", help_ciphers())
 
     def test_broken_modules(self) -> None:
         """A module that cannot be imported, or lacks a part, is a fault of the installation, in words."""
