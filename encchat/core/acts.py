@@ -176,7 +176,7 @@ def _enforce(hub: Hub, room: Room, act: Act, outcome: Stored | Rejected) -> None
     if not new:
         return
     room.enforced = seq
-    hub.note_act(room, act, seq)
+    _note(hub, room, act, seq)
     if room.record.sealed is not None:
         hub.enrolment.note(room.name, room.record.sealed)
     for session in put_out:
@@ -189,3 +189,17 @@ def _enforce(hub: Hub, room: Room, act: Act, outcome: Stored | Rejected) -> None
             session.put_out(room, code, f"{act.sender} {verb} {room.name}{reason}")
     for name in invited:
         hub.tell_invited(name, room, act)
+
+
+def _note(hub: Hub, room: Room, act: Act, seq: int) -> None:
+    """An act, for the audit log; not what was written with it."""
+    facts: dict[str, str | int] = {"room": room.name, "seq": seq}
+    if act.target:
+        facts |= {"target": act.target, "keys": " ".join(act.keys)}
+    if act.until:
+        facts["until"] = act.until
+    if act.kind == "role":
+        facts["role"] = act.rank.name.lower()
+    if act.kind == "access":
+        facts |= {"access": act.access, "topic_by": act.topic_by}
+    hub.note(act.kind, act.sender, act.key, **facts)

@@ -24,23 +24,22 @@ from encchat.core.interfaces import Deed, Draft, IAudit, IBlobs, IRoomLog, ITurn
 from encchat.core.keeper import Keeper
 from encchat.core.keeping import IStore
 from encchat.core.limits import Lines
+from encchat.core.listing import Listing
 from encchat.core.lock import Lock
-from encchat.core.names import LOBBY, Name, is_open, parse_name
+from encchat.core.names import LOBBY, Name, is_open
 from encchat.core.pace import Pace
 from encchat.core.post import Post
 from encchat.core.reading import DearShare
-from encchat.core.refusals import NoSuchName, NoSuchRoom, NotAMember
-from encchat.core.rooms import LIST_BYTES, Room
+from encchat.core.refusals import NoSuchRoom, NotAMember
+from encchat.core.rooms import Room
 from encchat.core.rules import Act, Person, Rank, RoomRecord, key_token
 from encchat.core.sealing import Enrolment
 from encchat.core.session import Session
 from encchat.errors import StorageError
-from encchat.messages import Invited, Limits, Profile, RoomInfo
+from encchat.messages import Invited, Limits
 
 #: Lines of the service's log: a second, and at once.
 ARRIVAL_LINES, COMPLAINT_LINES = (20, 10_000), (5, 500)
-#: Rooms that a list shows at most.
-MAX_ROOM_LIST = 1000
 
 
 @dataclass(slots=True)
@@ -100,8 +99,7 @@ class Hub:
         #: The names of classic peers who are in, and their keys.
         self.guests: dict[str, str] = {}
         self._rooms: dict[str, Room] = {}
-        #: The entries of rooms that somebody asked about while nobody was in them.
-        self._counted: dict[str, int] = {}
+        self.listing = Listing(self)
         self._count = 0
         self._dirty_rooms: set[Room] = set()
         self._dirty_sessions: dict[Session, None] = {}
@@ -145,64 +143,20 @@ class Hub:
         """The sessions that are in under a name."""
         return list(self._names.get(key, ()))
 
-    # --------------------------------------------------------------------------------------- people
-
     def person_of(self, identity: PeerIdentity, key: str) -> Person:
         """A peer under a name, as the rules see it."""
         admin = identity.authenticated and identity.fingerprint in self.settings.admins
         return Person(key, (key_token(identity),), identity.vouched_name is not None, admin)
-
-    async def owner_of(self, requested: str) -> Person:
-        """Who owns a name, whether in or not.
-
-        :raises NoSuchName: nobody does.
-        """
-        name = parse_name(requested)
-        claim = await self.directory.claim(name.key)
-        if claim is None or claim.moved:
-            raise NoSuchName(name=name.shown)
-        admin = not self.settings.admins.isdisjoint(claim.keys)
-        return Person(name.key, claim.keys, claim.vouched, admin)
-
-    async def person(self, requested: str) -> Person:
-        """Who owns a name, or is a guest of that name.
-
-        :raises NoSuchName: nobody is.
-        """
-        name = parse_name(requested)
-        if name.key not in self.guests:
-            return await self.owner_of(requested)
-        return Person(name.key, tuple(key for s in self.sessions_of(name.key) for key in s.person.keys))
-
-    async def profile(self, id: int, requested: str, asker: Session) -> Profile:
-        """What is known of a name, with the rooms that the asker shares with it.
-
-        :raises NoSuchName: nobody has it.
-        """
-        name = parse_name(requested)
-        claim = await self.directory.claim(name.key)
-        if claim is not None and claim.moved:
-            raise NoSuchName(name=name.shown)
-        devices = self._names.get(name.key, [])
-        if claim is None and not devices:
-            raise NoSuchName(name=name.shown)
-        shared = tuple(room.name for room in asker.rooms() if room.has_name(name.key))
-        if claim is None:
-            guest = devices[0]
-            fingerprint, since, vouched = guest.identity.fingerprint, guest.since, False
-            shown = guest.name.shown
-        else:
-            fingerprint, since, vouched = claim.fingerprint, claim.since, claim.vouched
-            shown = claim.shown
-        classic = bool(devices) and all(d.classic for d in devices)
-        keys = claim.further if claim else ()
-        return Profile(id, shown, fingerprint, since, vouched, bool(devices), classic, shared, keys)
 
     # --------------------------------------------------------------------------------------- rooms
 
     def present_room(self, name: str) -> Room | None:
         """A room that has somebody in it."""
         return self._rooms.get(name)
+
+    def present_rooms(self) -> list[Room]:
+        """All of them."""
+        return list(self._rooms.values())
 
     def is_in(self, name: str, key: str) -> bool:
         """Whether somebody with this name is in the room now."""
@@ -267,40 +221,11 @@ class Hub:
         async with self.visiting(name) as room:
             await acts.amend(self, room, change)
 
-    async def room_list(self, asker: Person) -> tuple[RoomInfo, ...]:
-        """The rooms that somebody can enter, by name, the lobby first; where there are too many for one
-        message, those with the most members in them."""
-        known = await self.directory.rooms(MAX_ROOM_LIST, "+")
-        known = {name: record for name, record in known.items() if is_open(name)}
-        for name in (await self.enrolment.rooms_of(asker.name))[:MAX_ROOM_LIST]:
-            record = await self.directory.room(name)
-            if record is not None:
-                known[name] = record
-        infos = {}
-        counted = self._counted = {name: self._counted[name] for name in known if name in self._counted}
-        for name, record in known.items():
-            if name not in self._rooms and record.invites_in(asker):
-                if name not in counted:
-                    counted[name] = (await self.log.head(name)).seq
-                infos[name] = RoomInfo(name, 0, counted[name], record.topic, record.private)
-        for name, room in self._rooms.items():
-            if room.loaded and room.is_shown_to(asker):
-                infos[name] = room.info()
-        infos.setdefault(LOBBY, RoomInfo(LOBBY, 0, 0))
-        shown: list[RoomInfo] = []
-        size = 0
-        for info in sorted(infos.values(), key=lambda i: (i.room != LOBBY, -i.members, i.room)):
-            size += len(info.room.encode("utf-8")) + len(info.topic.encode("utf-8")) + 24
-            if size > LIST_BYTES or len(shown) == MAX_ROOM_LIST:
-                break
-            shown.append(info)
-        return tuple(sorted(shown, key=lambda i: (i.room != LOBBY, i.room)))
-
     def release(self, room: Room) -> None:
         """Forget a room in which nobody is any more."""
         if room.deserted and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
-            self._counted.pop(room.name, None)
+            self.listing.forget(room.name)
             self._dirty_rooms.discard(room)
 
     def tell_invited(self, key: str, room: Room, act: Act) -> None:
@@ -333,7 +258,7 @@ class Hub:
         self.flush()
 
     def _hinted(self, name: str, seq: int) -> None:
-        self._counted.pop(name, None)
+        self.listing.forget(name)
         room = self._rooms.get(name)
         if room is not None and room.loaded and seq > room.announced and self.appends.idle:
             room.announced = seq
@@ -414,16 +339,3 @@ class Hub:
         """Returns when the audit log has on disk what was noted; or cannot have it, which it tells itself."""
         if self.audit is not None:
             await self.audit.settle()
-
-    def note_act(self, room: Room, act: Act, seq: int) -> None:
-        """An act, for the audit log; not what was written with it."""
-        facts: dict[str, str | int] = {"room": room.name, "seq": seq}
-        if act.target:
-            facts |= {"target": act.target, "keys": " ".join(act.keys)}
-        if act.until:
-            facts["until"] = act.until
-        if act.kind == "role":
-            facts["role"] = act.rank.name.lower()
-        if act.kind == "access":
-            facts |= {"access": act.access, "topic_by": act.topic_by}
-        self.note(act.kind, act.sender, act.key, **facts)

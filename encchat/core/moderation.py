@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from encchat import messages as m
-from encchat.core import acts, orders, sealing
+from encchat.core import acts, orders, people, sealing
 from encchat.core.interfaces import Draft
 from encchat.core.names import LOBBY, parse_name, parse_room
 from encchat.core.refusals import (
@@ -77,7 +77,7 @@ async def restrain(session: Session, message: Restraining) -> None:
     now = session.hub.milliseconds()
 
     async def prepare(room: Room) -> Judge:
-        target = await session.hub.person(message.name)
+        target = await people.person(session.hub, message.name)
 
         def judge(record: RoomRecord) -> dict[str, Any]:
             rank = _need(session, record, Rank.MODERATOR, message.room)
@@ -112,7 +112,7 @@ async def invite(session: Session, message: m.Invite) -> None:
     session.take_act()
 
     async def prepare(room: Room) -> Judge:
-        target = await session.hub.owner_of(message.name)
+        target = await people.owner_of(session.hub, message.name)
 
         def judge(record: RoomRecord) -> dict[str, Any]:
             _need(session, record, Rank.MODERATOR, message.room)
@@ -129,7 +129,7 @@ async def role(session: Session, message: m.Role) -> None:
     new = _known(message.role, RANKS, "role")
 
     async def prepare(room: Room) -> Judge:
-        target = await session.hub.owner_of(message.name)
+        target = await people.owner_of(session.hub, message.name)
 
         def judge(record: RoomRecord) -> dict[str, Any]:
             rank = _need(session, record, Rank.OWNER, message.room)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from encchat import messages as m
-from encchat.core import devicekeys
+from encchat.core import devicekeys, people
 from encchat.core.admission import MAX_FORMER, Claim
 from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
@@ -219,7 +219,7 @@ def _moved(claim: Claim | None, new: str) -> Claim:
 async def _subject(hub: Hub, subject: str) -> Person:
     if is_fingerprint(subject):  # proved, or merely shown
         return Person("", (subject, f"guest {subject}"), admin=subject in hub.settings.admins)
-    return await hub.person(subject)
+    return await people.person(hub, subject)
 
 
 def _dismiss(sessions: list[Session], what: str, reason: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from encchat import messages as m
-from encchat.core import operator
+from encchat.core import operator, people
 from encchat.core.directory import Order
 from encchat.core.operator import Actor, AdminStays
 from encchat.core.refusals import MsgidReused, NotAnAdmin, NotText
@@ -36,7 +36,7 @@ async def act(session: Session, message: m.Kick | m.Ban | m.Unban) -> None:
     async def work(actor: Actor) -> None:
         match message:
             case m.Kick():
-                if (await hub.person(message.name)).admin:
+                if (await people.person(hub, message.name)).admin:
                     raise AdminStays(name=message.name)
                 await operator.kick(hub, message.name, actor, message.reason)
             case m.Ban():

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from encchat import messages as m
 from encchat.contents import CONTENTS
-from encchat.core import devicekeys, devices, files, kinds, moderation, orders, post, sealing
+from encchat.core import devicekeys, devices, files, kinds, moderation, orders, people, post, sealing
 from encchat.core.appends import Answer
 from encchat.core.interfaces import Draft, Rejected, Stored, UnknownPosition
 from encchat.core.names import is_open, parse_room
@@ -270,14 +270,14 @@ def _answer_at_its_size(session: Session, answer: m.ServerMessage) -> None:
 
 async def rooms(session: Session, message: m.Rooms) -> None:
     """Tell which rooms there are."""
-    found = await session.hub.room_list(session.person)
+    found = await session.hub.listing.rooms_for(session.person)
     session.charge(ROOM_BYTES * len(found))
     _answer_at_its_size(session, m.RoomList(message.id, found))
 
 
 async def whois(session: Session, message: m.Whois) -> None:
     """Tell who has a name."""
-    session.answer(await session.hub.profile(message.id, message.name, session))
+    session.answer(await people.profile(session.hub, message.id, message.name, session))
 
 
 def typing(session: Session, message: m.Typing) -> None:

@@ -265,9 +265,7 @@ class Room:
     def commit(self, seq: int, frame: bytes) -> None:
         """An entry was stored: it goes out with the next flush."""
         entries = self._entries
-        if seq != self._first + len(
-            entries
-        ):  # or others append too: the log has what lies between
+        if seq != self._first + len(entries):  # or others append too: the log has what lies between
             entries.clear()
             self._first = seq
         entries.append(frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
-from encchat.core import hub, rooms
+from encchat.core import listing, rooms
 from encchat.core.allowances import REQUEST_BURST, REQUEST_BYTES
 from encchat.wire import encode
 from tests.core.world import LOG_ID, GatedLog, World, msgid
@@ -20,7 +20,7 @@ class LargeLists(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(rooms, "LIST_BYTES", BOUND)
-        self.patch(hub, "LIST_BYTES", BOUND)
+        self.patch(listing, "LIST_BYTES", BOUND)
 
     def test_a_crowd_with_long_names(self) -> None:
         world = World()

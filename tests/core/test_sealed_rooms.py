@@ -221,7 +221,7 @@ class Entering(Case):
     def test_open_rooms_are_not_crowded_out(self) -> None:
         """However many sealed rooms there are."""
         self.bob.ask(m.Join(5, "+zebra"))
-        self.patch(__import__("encchat.core.hub").core.hub, "MAX_ROOM_LIST", 5)
+        self.patch(__import__("encchat.core.listing").core.listing, "MAX_ROOM_LIST", 5)
         for n in range(10):
             self.alice.ask(create(f"#r{n}", roster(f"#r{n}", "alice", ["alice"]), n + 10))
         carol = enter(self.world, "carol")

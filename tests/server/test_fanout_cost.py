@@ -191,5 +191,5 @@ class FanoutCosts(TlsCase):
                 each.flush()
                 self.assertEqual(peer.received.count(b"\xa5entry"), messages)
                 peer.received = b""
-        self.assertLessEqual((received[45] - received[5]) / 40, CALLS_TO_RECEIVE)
-        self.assertLessEqual((stored[45] - stored[5]) / 40, CALLS_TO_STORE)
+        self.assertLessEqual((received[45] - received[5]) // 40, CALLS_TO_RECEIVE)
+        self.assertLessEqual((stored[45] - stored[5]) // 40, CALLS_TO_STORE)
