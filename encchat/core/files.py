@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from encchat import messages as m
 from encchat.contents import File, NoContent, parse
-from encchat.core.blobs import NoFiles
+from encchat.core.blobs import LEAST, NoFiles
 from encchat.core.keeper import Keeper
 from encchat.core.names import parse_name, parse_room
 from encchat.core.refusals import NotInRoom
@@ -37,6 +37,7 @@ async def upload(session: Session, message: m.Upload) -> None:
     """Begin to take a file in, or go on with it."""
     room = session.room(parse_room(message.room))
     room.check_speech(session)
+    _take_space(session, LEAST)
     held = await keeper(session).begin(
         session.name.key, room.name, message.hash, message.size, _may_write(session)
     )
@@ -46,6 +47,7 @@ async def upload(session: Session, message: m.Upload) -> None:
 async def chunk(session: Session, message: m.Chunk) -> None:
     """Take a piece of it."""
     session.take_file_bytes(len(message.data))
+    _take_space(session, len(message.data))
     held = await keeper(session).add(
         session.name.key, message.hash, message.offset, message.data, _may_write(session)
     )
@@ -83,6 +85,12 @@ async def withdraw(session: Session, entry: m.Entry, *, own: bool) -> None:
         if isinstance(content, File):
             name = parse_name(entry.sender).key if own else None
             await session.hub.keeper.withdraw(entry.room, bytes.fromhex(content.hash), name)
+
+
+def _take_space(session: Session, size: int) -> None:
+    """Count the bytes for the address that they come from: a name, with a quota of its own, costs nothing."""
+    hub = session.hub
+    hub.floods.take_file(session.outlet.origin, size, hub.settings.files.space, hub.turn.now())
 
 
 def _may_write(session: Session) -> Callable[[str], bool]:

@@ -22,7 +22,11 @@ ADDRESS_KEYS, ADDRESS_KEYS_EVERY = 40, 180.0
 DEVICE_KEYS, DEVICE_KEYS_EVERY = 80, 60.0
 #: Letters, and bytes of them, that strangers of one address put into one box: at once, and in a day.
 ADDRESS_LETTERS, ADDRESS_MAIL = 200, 256 * 1024
+#: Of the space for files, the part that is new from one address in a day: one in so many.
+FILE_SHARE = 4
 DAY = 86_400.0
+#: What that part counts as.
+_WHOLE = 1_000_000
 
 
 class TooManyNames(RefusedError):
@@ -30,6 +34,13 @@ class TooManyNames(RefusedError):
     name that you have, or try again in {wait}."""
 
     code = "too-many-names"
+
+
+class AddressFull(RefusedError):
+    """Files from your address have taken within a day as much of this server's space as one address may. Try
+    again later."""
+
+    code = "quota-full"
 
 
 class Buckets:
@@ -62,10 +73,11 @@ class Floods:
         self._device_keys = Buckets(1 / DEVICE_KEYS_EVERY, DEVICE_KEYS)
         self._letters = Buckets(ADDRESS_LETTERS / DAY, ADDRESS_LETTERS)
         self._mail = Buckets(ADDRESS_MAIL / DAY, ADDRESS_MAIL)
+        self._files = Buckets(_WHOLE / DAY, _WHOLE)
 
     def all(self) -> Iterator[Buckets]:
         """All that is remembered."""
-        return iter((self._names, self._keys, self._device_keys, self._letters, self._mail))
+        return iter((self._names, self._keys, self._device_keys, self._letters, self._mail, self._files))
 
     def take_name(self, origin: str, now: float) -> None:
         """An address claims a new name.
@@ -96,3 +108,14 @@ class Floods:
             return False
         mail.spend(size)
         return True
+
+    def take_file(self, origin: str, size: int, space: int, now: float) -> None:
+        """An address brings ``size`` bytes of a file, where there is ``space`` for those of all.
+
+        :raises AddressFull: it has brought too many of late.
+        """
+        if origin:
+            bucket = self._files.at(origin, now)
+            if bucket.take(now):
+                raise AddressFull()
+            bucket.spend(size * FILE_SHARE / space * _WHOLE - 1)

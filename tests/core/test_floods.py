@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
 from encchat.core import floods
 from encchat.core.admission import Policy
+from encchat.core.blobs import LEAST, FileRules
 from encchat.core.floods import ADDRESS_KEYS, ADDRESS_LETTERS, DEVICE_KEYS, Floods
 from encchat.core.keeping import MAX_LETTERS, MAX_MAIL, MAX_ONE_TIME
+from encchat.logs.memory_blobs import MemoryBlobs
 from tests.core.sealing import Gadget, bound, enter
 from tests.core.test_sealed_rooms import create, roster
 from tests.core.world import Peer, World, identity
@@ -179,6 +183,52 @@ class Names(SynchronousTestCase):
         self.assertEqual({type(self.hello(f"n{n}")) for n in range(9)}, {m.Welcome})
 
 
+class Files(SynchronousTestCase):
+    """The space for files."""
+
+    SPACE = 64 * 1024 * 1024
+
+    def setUp(self) -> None:
+        rules = FileRules(self.SPACE, self.SPACE, self.SPACE, 30)
+        self.world = World(blobs=lambda turn: MemoryBlobs(turn.now), limits=m.Limits(rate=0), files=rules)
+
+    def give(self, name: str, origin: str, size: int, count: int) -> int:
+        """How many files of this size somebody gets rid of."""
+        peer = self.world.named(name)
+        peer.origin = origin
+        peer.ask(m.Join(1, "+lobby"))
+        given = 0
+        for number in range(count):
+            data = (b"%s %d " % (name.encode(), number)).ljust(size, b".")
+            blob = sha256(data).digest()
+            answers = peer.ask(
+                m.Upload(2, "+lobby", blob, size),
+                *[m.Chunk(3, blob, at, data[at : at + m.MAX_PIECE]) for at in range(0, size, m.MAX_PIECE)],
+            )
+            codes = {one.code for one in answers if isinstance(one, m.Error)}
+            given += not codes
+            self.assertLessEqual(codes, {"quota-full", "no-upload"})
+        return given
+
+    def test_many_names_of_one_address_take_a_part(self) -> None:
+        size = 1024 * 1024
+        most = self.SPACE // size // 4
+        given = sum(self.give(f"n{n}", EVIL, size, 3) for n in range(20))
+        self.assertLessEqual(given, most)
+        self.assertGreater(given, most - 4)
+        self.assertEqual(self.give("bob", GOOD, size, 10), 10)
+        self.world.turn.time += 86_400
+        self.assertGreater(self.give("eve", EVIL, size, 5), 2)
+
+    def test_tiny_ones_count_as_what_they_take(self) -> None:
+        given = sum(self.give(f"n{n}", EVIL, 16, 40) for n in range(10))
+        self.assertLessEqual(given, self.SPACE // LEAST // 4)
+        self.assertEqual(self.give("bob", GOOD, 16, 10), 10)
+
+    def test_an_address_that_is_not_known_is_not_counted(self) -> None:
+        self.assertEqual(self.give("bob", "", 1024 * 1024, 40), 40)
+
+
 class Memory(SynchronousTestCase):
     """However many addresses and boxes there are."""
 
@@ -187,4 +237,5 @@ class Memory(SynchronousTestCase):
         for n in range(floods.MOST + 10):
             limits.take_key(str(n), str(n), 0.0)
             limits.take_letter(str(n), "box", 10, 0.0)
+            limits.take_file(str(n), 10, 1000, 0.0)
         self.assertEqual({len(buckets) for buckets in limits.all()}, {0, floods.MOST})
