@@ -60,6 +60,10 @@ class Screen(Child):
     def _history(self) -> Any:
         return self._screen.history.top
 
+    def said(self, words: str) -> bool:
+        """Whether ``words`` were shown, wherever the lines were broken."""
+        return "".join(words.split()) in "".join(self.scrollback.split())
+
     async def shows(self, part: str) -> None:
         """Wait until the screen shows ``part``."""
         await self.until(lambda: part in self.text, f"{part!r} on the screen")
