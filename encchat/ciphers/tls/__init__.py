@@ -2,7 +2,8 @@
 
 With an authority (``trust=ca``) a user is who his certificate says and a server is checked by its host's
 name; without one (``trust=pin``) both sides are known by their keys, as in ssh. Read on in ``cipher``
-(files and connections), ``layer`` (one connection), ``judge`` (certificates) and ``words`` (errors).
+(files and connections), ``layer`` and ``sides`` (one connection), ``judge`` (certificates) and ``words``
+(errors).
 """
 
 from __future__ import annotations

@@ -24,9 +24,10 @@ from encchat.ciphers.tls.contexts import client_context, server_context
 from encchat.ciphers.tls.explain import TlsExplainer
 from encchat.ciphers.tls.hosts import HostCheck
 from encchat.ciphers.tls.judge import HostJudge, Judge, PinJudge, RevokedSerials, UserJudge, key_words
-from encchat.ciphers.tls.layer import ClientLayer, ServerLayer, TlsLayer
+from encchat.ciphers.tls.layer import TlsLayer
 from encchat.ciphers.tls.material import Material, check_successor, load, sources
 from encchat.ciphers.tls.pin import make_pin
+from encchat.ciphers.tls.sides import ClientLayer, ServerLayer
 from encchat.ciphers.tls.vouching import vouch
 from encchat.ciphers.tls.watch import FileWatch
 from encchat.ciphers.wrapping import CipherFactory
