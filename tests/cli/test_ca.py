@@ -313,7 +313,7 @@ class PassphraseTests(Admin):
         code = "from encchat.cli.admin import main; main()"
         arguments = ["-c", code, "ca", "user", "alice", "--dir", str(self.certs)]
         for typed, code_, said in [("wrong", 78, "does not open"), ("secret", 0, "alice: wrote")]:
-            child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60, env=ENVIRONMENT)
+            child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=180, env=ENVIRONMENT)
             child.expect("Passphrase of .*ca.key: ")
             child.sendline(typed)
             child.expect(pexpect.EOF)

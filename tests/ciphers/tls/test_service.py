@@ -5,6 +5,7 @@ and each time the service is there for the next one.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -103,12 +104,12 @@ class Tool(ProcessProtocol):
         self.output += data
         if self._waiting is not None:
             words, times, found = self._waiting
-            if self.output.count(words) >= times:
+            if len(re.findall(words, self.output)) >= times:
                 self._waiting = None
                 found.callback(self.text)
 
     def until(self, words: bytes, times: int = 1) -> Deferred[str]:
-        """Its output, once ``words`` are in it so many times, or it has ended."""
+        """Its output, once ``words``, a regular expression, are in it so many times, or it has ended."""
         found: Deferred[str] = Deferred()
         self._waiting = words, times, found
         self.childDataReceived(1, b"")
@@ -508,7 +509,7 @@ class OurClientTests(ServiceCase):
         if alpn:
             arguments += ["-alpn", alpn]
         tool = self.run_openssl(*arguments, *more)
-        text = await tool.until(b"ACCEPT ")
+        text = await tool.until(rb"ACCEPT \S+\n")
         self.port = int(text.partition("ACCEPT ")[2].split()[0].rpartition(":")[2])
         return tool
 
