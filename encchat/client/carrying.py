@@ -16,7 +16,7 @@ from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.ending import race
 from encchat.client.entering import enter
-from encchat.client.pipe import PATIENCE, CannotJoin, Withheld
+from encchat.client.errands import PATIENCE, CannotJoin, Withheld
 from encchat.client.sealnews import news_lines
 from encchat.client.sending import Unwanted
 from encchat.client.show import progress_words, status_line

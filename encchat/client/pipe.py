@@ -19,6 +19,7 @@ from encchat.client.chat import Chat
 from encchat.client.commands import Commands
 from encchat.client.ending import race
 from encchat.client.entering import enter
+from encchat.client.errands import PATIENCE, CannotJoin, Withheld
 from encchat.client.jsoninput import JsonInput
 from encchat.client.lines import LineCutter, Reader, Writer, pieces
 from encchat.client.progress import Progress
@@ -29,15 +30,13 @@ from encchat.client.titles import titled
 from encchat.core.names import is_conversation
 from encchat.core.plain import TALK, happening_line
 from encchat.core.sealed import events as fx
-from encchat.errors import EncchatError, RefusedError, StorageError, UsageError
+from encchat.errors import EncchatError, StorageError, UsageError
 from encchat.messages import Position
 from encchat.text import clean, clean_line
 
 #: Messages that were typed and are not acknowledged, above which no more input is read, and below which
 #: it is read again.
 HIGH_WATER, LOW_WATER = 1024, 512
-#: Seconds without anything being stored after which a connected client gives up.
-PATIENCE = 120.0
 #: Kinds of entry that are messages besides plain ones; what else happens goes to stderr.
 SAID = frozenset({"reply", "file"})
 #: Bytes of a line of JSON at most: the largest body, escaped.
@@ -47,16 +46,6 @@ MAX_JSON = 512 * 1024
 class NotStored(StorageError):
     """The server has not stored anything for {seconds:g} seconds: {reason} What it has not acknowledged is
     kept here, and is sent when you next connect."""
-
-
-class CannotJoin(RefusedError):
-    """You cannot be in {room}: {reason}"""
-
-
-class Withheld(RefusedError):
-    """{reason}"""
-
-    code = "withheld"
 
 
 @dataclass(frozen=True, slots=True)

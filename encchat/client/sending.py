@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -11,12 +12,13 @@ from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.ending import race
 from encchat.client.entering import enter
+from encchat.client.errands import PATIENCE, CannotJoin, Withheld
 from encchat.client.lines import pieces
-from encchat.client.pipe import PATIENCE, CannotJoin, Withheld
-from encchat.client.sealnews import news_lines
 from encchat.client.show import status_line
-from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError, RefusedError, StorageError
+
+if TYPE_CHECKING:
+    from encchat.core.sealed import events as fx
 
 
 class Unwanted(RefusedError):
@@ -73,6 +75,9 @@ class Sending:
                     self._status(status_line(event) or "")
 
     def _hear(self, news: fx.Event) -> None:
+        from encchat.client.sealnews import news_lines  # not needed where a room is open
+        from encchat.core.sealed import events as fx
+
         words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))
         if isinstance(news, fx.SendBlocked | fx.RolledBack):
             self._give_up(Withheld(reason=words))
