@@ -398,6 +398,11 @@ class Chat:
         if timer is not None and timer.active():
             timer.cancel()
 
+    @property
+    def has_console(self) -> bool:
+        """Whether anybody hears what is told."""
+        return self._console is not None
+
     def warn(self, text: str) -> None:
         """Tell what went wrong on our side."""
         if self._console is not None:

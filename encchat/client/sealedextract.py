@@ -17,21 +17,15 @@ from twisted.internet.task import deferLater
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.ending import race
-from encchat.client.entering import enter
 from encchat.client.lines import Reader, Writer
 from encchat.client.pipe import Manner, Pipe
 from encchat.client.sealed.kept import Kept
 from encchat.client.span import Span
-from encchat.core.names import is_conversation
 from encchat.errors import UsageError
 from encchat.messages import Position
 
 #: Entries that are printed at a time.
 PAGE = 200
-
-
-class NothingThere(UsageError):
-    """Nothing was said in {room} yet."""
 
 
 class FollowedThere(UsageError):
@@ -69,9 +63,8 @@ class SealedExtract(Pipe):
             if self._manner.follow:
                 raise FollowedThere(room=self.title(room))
         else:
-            if is_conversation(room) and sealed.available and room not in sealed.rooms():
-                raise NothingThere(room=self.title(room))
-            await enter(self._chat, room)
+            self._chat.session.join(room)  # not as one enters to speak: reading begins no conversation
+            self._chat.flush()
             await self._chat.when(lambda: self._caught_up)
         await self._print()
         if self._manner.follow and not self._past:

@@ -44,6 +44,8 @@ OF_ROOMS = ("room", "place", "chain", "waiting", "held", "anchor", "marks", "lan
 CREATE, CONVERSE = "create", "converse"
 #: Seconds after which it is looked whether a store that failed can be written again: at first, and at most.
 MEND_AFTER, MEND_EVERY = 5.0, 60.0
+#: Messages of other processes that are known as theirs, at most.
+MAX_GUESTS = 4096
 #: The room is there already.
 EXISTS = "room-exists"
 
@@ -100,6 +102,8 @@ class Holder:
         self._mending: IDelayedCall | None = None
         #: For other processes of this profile, who have no keys.
         self._doorway = Doorway(self._say_for)
+        #: The msgids of what they said last: nobody at this console typed it.
+        self._guests: dict[bytes, None] = {}
         #: What is stored to be sent while the store cannot be written.
         self._owed = 0
         self.why_not = "the connection is not ready yet."
@@ -121,7 +125,10 @@ class Holder:
 
     def met(self, server: str, *, anew: bool = False) -> None:
         """This server is the one that is talked to; ``anew``: its logs count as they are now."""
-        if self._sealing is None or not server or (server == self._server and self._vault and not anew):
+        known = server == self._server and self._records is not None and not anew
+        if known:
+            self._remind()
+        if self._sealing is None or not server or known:
             return
         self.close()
         self._server = server
@@ -173,6 +180,9 @@ class Holder:
 
     def _stand_beside(self, sealing: Sealing, server: str, records: Records, door: Path) -> None:
         """Another process has the keys."""
+
+    def _remind(self) -> None:
+        """Tell what there was nobody to be told when it was found out."""
 
     def _say_for(self, ask: Ask) -> None:
         """Another process, which has no keys, has something to say."""
@@ -295,7 +305,10 @@ class Holder:
             case fx.SendFailed(room, msgid, code, reason):
                 return self._failed(room, msgid, code, reason)
             case _ if isinstance(news, PLACED):
-                return list(self._telling.tell(news))
+                return [
+                    replace(event, own=False) if event.entry.msgid in self._guests else event
+                    for event in self._telling.tell(news)
+                ]
         return (e.SealedNews(news),)
 
     def _done(self, room: str, msgid: bytes, seq: int) -> Iterable[e.Event]:
@@ -303,6 +316,8 @@ class Holder:
         item = self._items.pop(msgid, None)
         self._said.discard(msgid)
         self._doorway.ended(Answer(msgid, seq, time))
+        if msgid in self._guests:
+            return ()
         if item is not None:
             return (e.Acknowledged(item, seq, time),)
         request, act = self._acts.pop(msgid, (0, "roster"))
@@ -313,6 +328,8 @@ class Holder:
         self._doorway.ended(Answer(msgid, code=code, text=reason))
         item = self._items.pop(msgid, None)
         self._said.discard(msgid)
+        if msgid in self._guests:
+            return ()
         if item is not None:
             return (e.NotSent(item, code, reason),)
         request, act = self._acts.pop(msgid, (0, ""))

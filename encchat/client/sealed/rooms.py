@@ -11,7 +11,7 @@ from msgspec import Struct
 from encchat.client import events as e
 from encchat.client.outbox import Item
 from encchat.client.sealed.doorway import Ask
-from encchat.client.sealed.holding import refusing
+from encchat.client.sealed.holding import MAX_GUESTS, refusing
 from encchat.client.sealed.kept import Kept
 from encchat.client.sealed.people import People, key_named
 from encchat.core.names import BadRoom, conversation, is_conversation, is_open, other, parse_name, parse_room
@@ -217,6 +217,9 @@ class SealedRooms(People):
             self.entering.add(room)
             self._session.join(room, by_itself=True)
             self._chat.flush()
+        self._guests[ask.msgid] = None
+        if len(self._guests) > MAX_GUESTS:
+            del self._guests[next(iter(self._guests))]
         self._say(Item(ask.msgid, room, ask.kind, ask.body))
 
     def waiting(self) -> list[Item]:

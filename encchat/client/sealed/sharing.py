@@ -24,6 +24,7 @@ class Sharing(Holder):
     """The part of ``Chat.sealed`` that says things, here or through another process."""
 
     _beside: Beside | None = None
+    _reminded = False
     #: Rooms in which something is said through the other process.
     _through: frozenset[str] = frozenset()
 
@@ -76,10 +77,16 @@ class Sharing(Holder):
         self._memory = Memory(records, lambda: self._chat.log)  # to read what it has opened
         self._beside = Beside(self._clock, door, self._passed_on, lambda: self._takes_over(sealing, server))
         self.why_not = "another encchat-client of this name has their keys, which are for one at a time."
-        self._chat.warn(
-            "another encchat-client of this name has the keys of sealed rooms: they are read there, and what "
-            "scripts say in them here goes through it"
-        )
+        self._reminded = False
+        self._remind()
+
+    def _remind(self) -> None:
+        if self._beside is not None and self._chat.has_console and not self._reminded:
+            self._reminded = True
+            self._chat.warn(
+                "another encchat-client of this name has the keys of sealed rooms: they are read there, and "
+                "what scripts say in them here goes through it"
+            )
 
     def _passed_on(self, answer: Answer) -> None:
         """What was handed over has ended."""

@@ -26,7 +26,7 @@ from encchat.client.pipe import CannotJoin, Manner, Pipe
 from encchat.client.sealed import beside, doorway
 from encchat.client.sealed.beside import Beside
 from encchat.client.sealed.doorway import Answer, Ask, Doorway
-from encchat.client.sealedextract import FollowedThere, NothingThere, SealedExtract
+from encchat.client.sealedextract import FollowedThere, SealedExtract
 from encchat.client.sending import Sending, Unwanted
 from encchat.client.span import Span
 from encchat.core.sealed import events as fx
@@ -149,7 +149,10 @@ class Through(SharingCase):
         self.assertFalse(self.script.sealed.available)
         self.assertEqual(self.successResultOf(self.sending(ROOM, "from a script")), 0)
         self.assertEqual(self.said(), ["one", "from a script"])
-        self.assertEqual(self.alice.texts(ROOM), ["one", "from a script"])
+        shown = self.alice.of(e.NewEntry)[-1]
+        self.assertEqual((shown.entry.body, shown.own), (b"from a script", False), "she did not type it")
+        self.assertNotIn(shown.entry.msgid, [x.item.msgid for x in self.alice.of(e.Acknowledged)])
+        self.assertEqual(str(self.script.listener.warnings).count("another encchat-client"), 1)
         self.alice.say(ROOM, "two")
         self.assertEqual(self.said(), ["one", "from a script", "two"])
 
@@ -255,11 +258,19 @@ class Printed(SharingCase):
         self.town.later(250, 10)
         self.assertEqual(self.successResultOf(work), 0)
 
+    def test_a_room_that_was_never_read_here(self) -> None:
+        """Somebody spoke to us while no client that reads was there."""
+        self.alice.end()
+        self.bob.say(self.bob.sealed.conversation("alice"), "are you there?")
+        self.script.restart()
+        self.script.chat.joins_by_itself = False
+        self.assertEqual(self.printed(TALK, tail=5), ["bob: are you there?"])
+
     def test_a_conversation_that_is_none(self) -> None:
         """Reading begins none."""
         self.alice.end()
         self.script.restart()
-        self.failureResultOf(self.extract("@alice&carol", tail=5), NothingThere)
+        self.failureResultOf(self.extract("@alice&carol", tail=5), CannotJoin)
         self.assertNotIn("@alice&carol", self.script.sealed.rooms())
 
 
