@@ -74,7 +74,8 @@ class Options(usage.Options):
             "max-new-names",
             None,
             None,
-            "names that one address may claim in a day, 0: any [default: 200]",
+            "names that one address may claim in a day, and a fifth of the rooms that it may make, 0: any "
+            "[default: 200]",
             _whole,
         ],
         ["file-limit", None, None, "MiB that one file may have, 0: no files [default: 100]", _whole],

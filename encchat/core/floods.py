@@ -22,6 +22,11 @@ ADDRESS_KEYS, ADDRESS_KEYS_EVERY = 40, 180.0
 DEVICE_KEYS, DEVICE_KEYS_EVERY = 80, 60.0
 #: Letters, and bytes of them, that strangers of one address put into one box: at once, and in a day.
 ADDRESS_LETTERS, ADDRESS_MAIL = 200, 256 * 1024
+#: New rooms that an address may make for each new name that it may claim.
+ROOMS_PER_NAME = 5
+#: Invitations by one person that another one is told of: at once, and seconds until the next; and of all.
+INVITATIONS, INVITATIONS_EVERY = 10, 60.0
+ALL_INVITATIONS, ALL_INVITATIONS_EVERY = 60, 20.0
 #: Of the space for files, the part that is new from one address in a day: one in so many.
 FILE_SHARE = 4
 DAY = 86_400.0
@@ -34,6 +39,13 @@ class TooManyNames(RefusedError):
     name that you have, or try again in {wait}."""
 
     code = "too-many-names"
+
+
+class TooManyNewRooms(RefusedError):
+    """{limit} new rooms came from your address within a day, as many as this server takes. Use one that is
+    there, or try again in {wait}."""
+
+    code = "too-many-rooms"
 
 
 class AddressFull(RefusedError):
@@ -69,6 +81,9 @@ class Floods:
     def __init__(self, names: int = 0) -> None:
         self._limit = names
         self._names = Buckets(names / DAY, names)
+        self._rooms = Buckets(names * ROOMS_PER_NAME / DAY, names * ROOMS_PER_NAME)
+        self._invitations = Buckets(1 / INVITATIONS_EVERY, INVITATIONS)
+        self._all_invitations = Buckets(1 / ALL_INVITATIONS_EVERY, ALL_INVITATIONS)
         self._keys = Buckets(1 / ADDRESS_KEYS_EVERY, ADDRESS_KEYS)
         self._device_keys = Buckets(1 / DEVICE_KEYS_EVERY, DEVICE_KEYS)
         self._letters = Buckets(ADDRESS_LETTERS / DAY, ADDRESS_LETTERS)
@@ -77,7 +92,7 @@ class Floods:
 
     def all(self) -> Iterator[Buckets]:
         """All that is remembered."""
-        return iter((self._names, self._keys, self._device_keys, self._letters, self._mail, self._files))
+        return (buckets for buckets in vars(self).values() if isinstance(buckets, Buckets))
 
     def take_name(self, origin: str, now: float) -> None:
         """An address claims a new name.
@@ -87,9 +102,25 @@ class Floods:
         if origin and self._limit:
             wait = self._names.at(origin, now).take(now)
             if wait:
-                minutes = int(wait / 60) + 1
-                words = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-                raise TooManyNames(limit=self._limit, wait=words)
+                raise TooManyNames(limit=self._limit, wait=_in_words(wait))
+
+    def take_room(self, origin: str, now: float) -> None:
+        """An address makes a new room.
+
+        :raises TooManyNewRooms: it has made too many of late.
+        """
+        if origin and self._limit:
+            wait = self._rooms.at(origin, now).take(now)
+            if wait:
+                raise TooManyNewRooms(limit=self._limit * ROOMS_PER_NAME, wait=_in_words(wait))
+
+    def take_invitation(self, key: str, name: str, now: float) -> bool:
+        """Whether a name is told of another invitation by whoever has this key."""
+        whole = self._all_invitations.at(name, now)
+        if whole.wait(now) or self._invitations.at((key, name), now).take(now):
+            return False
+        whole.take(now)
+        return True
 
     def take_key(self, origin: str, box: str, now: float) -> bool:
         """Whether an address is given another one-time key of a device."""
@@ -119,3 +150,8 @@ class Floods:
             if bucket.take(now):
                 raise AddressFull()
             bucket.spend(size * FILE_SHARE / space * _WHOLE - 1)
+
+
+def _in_words(seconds: float) -> str:
+    minutes = int(seconds / 60) + 1
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

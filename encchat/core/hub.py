@@ -210,6 +210,7 @@ class Hub:
             roles: dict[str, Rank] = {}
             if room.name != LOBBY:
                 founder.take_act()
+                self.floods.take_room(founder.outlet.origin, self.turn.now())
                 roles[founder.name.key] = Rank.OWNER
             fresh = RoomRecord(self.milliseconds(), founder.name.shown, roles=roles)
             record = await self.directory.create_room(room.name, fresh)
@@ -230,8 +231,13 @@ class Hub:
 
     def tell_invited(self, key: str, room: Room, act: Act) -> None:
         """Tell a name's sessions that it may come into a room; of who made the room, the other devices."""
-        for session in self.sessions_of(key):
-            if act.kind != "roster" or session.identity.fingerprint != act.key:
+        whom = [
+            session
+            for session in self.sessions_of(key)
+            if act.kind != "roster" or session.identity.fingerprint != act.key
+        ]
+        if whom and self.floods.take_invitation(act.key, key, self.turn.now()):
+            for session in whom:
                 session.answer(Invited(room.name, act.sender))
 
     async def _settle(self, room: Room) -> None:

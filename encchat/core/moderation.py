@@ -176,7 +176,7 @@ def about(session: Session, message: m.About) -> None:
     room = session.room(parse_room(message.room))
     record, now = room.record, session.hub.milliseconds()
     if record.sealed is not None:
-        session.answer(sealing.about(message.id, room, record.sealed))
+        session.answer_at_its_size(sealing.about(message.id, room, record.sealed))
         return
     roles = tuple(m.Standing(name, rank.name.lower()) for name, rank in record.roles.items())
     profile = m.RoomProfile(message.id, room.name, record.access, record.topic_by, roles)
@@ -187,7 +187,7 @@ def about(session: Session, message: m.About) -> None:
             mutes=_restrictions(record.mutes, now),
             invites=record.invites,
         )
-    session.answer(profile)
+    session.answer_at_its_size(profile)
 
 
 async def _act(

@@ -47,6 +47,8 @@ PAGE_BYTES = 128 * 1024
 SEARCH_BYTES = 320 * 1024
 #: What a list of rooms is charged as besides its size, for each room in it: their records are read for it.
 ROOM_BYTES = 64
+#: What telling a room that somebody is writing is charged as: each of its members gets it.
+TYPING_BYTES = 64 * 1024
 #: The kinds of entry whose body is mere text: they need no look into the log.
 TEXT = frozenset({"text", "me"})
 
@@ -89,7 +91,8 @@ async def join(session: Session, message: m.Join) -> None:
         room.check_entry(session.person)
         room.count(head)
         session.enter(room, start.seq)
-        session.answer(m.Joined(message.id, name, head, start, room.members(), room.topic, mark))
+        joined = m.Joined(message.id, name, head, start, room.members(), room.topic, mark)
+        session.answer_at_its_size(joined)
     session.catch_up()
 
 
@@ -258,21 +261,14 @@ async def search(session: Session, message: m.Search) -> None:
 def who(session: Session, message: m.Who) -> None:
     """Tell who is in a room."""
     room = session.room(parse_room(message.room))
-    _answer_at_its_size(session, m.Members(message.id, room.name, room.members()))
-
-
-def _answer_at_its_size(session: Session, answer: m.ServerMessage) -> None:
-    """Answer with what may be large, and so counts as more than one request."""
-    frame = encode(answer)
-    session.charge(len(frame))
-    session.push(frame)
+    session.answer_at_its_size(m.Members(message.id, room.name, room.members()))
 
 
 async def rooms(session: Session, message: m.Rooms) -> None:
     """Tell which rooms there are."""
     found = await session.hub.listing.rooms_for(session.person)
     session.charge(ROOM_BYTES * len(found))
-    _answer_at_its_size(session, m.RoomList(message.id, found))
+    session.answer_at_its_size(m.RoomList(message.id, found))
 
 
 async def whois(session: Session, message: m.Whois) -> None:
@@ -284,6 +280,7 @@ def typing(session: Session, message: m.Typing) -> None:
     """Tell a room that the peer is writing; nothing where it is not there, or may not write."""
     name = parse_room(message.room)
     if session.is_in(name):
+        session.charge(TYPING_BYTES)
         room = session.room(name)
         try:
             room.check_speech(session)
@@ -301,7 +298,8 @@ async def mark(session: Session, message: m.Mark) -> None:
     if not session.classic:
         mark = await hub.directory.advance_mark(session.name.key, room.name, message.seq)
         for device in hub.sessions_of(session.name.key):
-            if device is not session and device in room and mark == message.seq:
+            # Who takes nothing just now is told when it joins again: nothing of this may pile up.
+            if device is not session and device in room and mark == message.seq and not device.congested:
                 device.answer(m.Marked(room.name, mark))
     session.answer(m.Done(message.id))
 

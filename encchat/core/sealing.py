@@ -111,8 +111,10 @@ async def create(session: Session, message: m.Create) -> None:
         raise NotSealed(room=name)
     new = read_roster(message.body)
     Sealed().check_next(new, name, session.name.key)
-    nobody = RoomRecord(hub.milliseconds(), session.name.shown, sealed=Sealed())
-    await hub.directory.create_room(name, nobody)
+    if await hub.directory.room(name) is None:
+        hub.floods.take_room(session.outlet.origin, hub.turn.now())
+        nobody = RoomRecord(hub.milliseconds(), session.name.shown, sealed=Sealed())
+        await hub.directory.create_room(name, nobody)
 
     def judge(record: RoomRecord) -> None:
         if record.sealed is None or record.sealed.raw:

@@ -136,6 +136,12 @@ class Session(Allowances):
         """Send a message at the end of the turn."""
         self.push(encode(message))
 
+    def answer_at_its_size(self, message: m.ServerMessage) -> None:
+        """Answer with what may be large, and so counts as more than one request."""
+        frame = encode(message)
+        self.charge(len(frame))
+        self.push(frame)
+
     def refuse(self, request: int, error: EncchatError) -> None:
         """Answer a request with the error."""
         wait = STORAGE_WAIT if isinstance(error, StorageError) else 0

@@ -15,7 +15,7 @@ from encchat.core.keeping import MAX_LETTERS, MAX_MAIL, MAX_ONE_TIME
 from encchat.logs.memory_blobs import MemoryBlobs
 from tests.core.sealing import Gadget, bound, enter
 from tests.core.test_sealed_rooms import create, roster
-from tests.core.world import Peer, World, identity
+from tests.core.world import Peer, World, identity, msgid
 
 EVIL, GOOD = "203.0.113.7", "198.51.100.1"
 
@@ -183,6 +183,74 @@ class Names(SynchronousTestCase):
         self.assertEqual({type(self.hello(f"n{n}")) for n in range(9)}, {m.Welcome})
 
 
+class Rooms(SynchronousTestCase):
+    """Rooms stay, and so cost more than a name."""
+
+    def make(self, world: World, name: str, count: int, origin: str = EVIL) -> int:
+        """How many rooms somebody makes, over as many connections as it takes."""
+        made = 0
+        for number in range(count):
+            if number % 10 == 0:
+                peer = enter(world, name)
+                peer.origin = origin
+            room = f"{'+#'[number % 2]}{name}{number}"
+            asked: m.Join | m.Create = m.Join(1, room)
+            if room.startswith("#"):
+                asked = create(room, roster(room, name, [name]), number + 1)
+            codes = {one.code for one in peer.ask(asked) if isinstance(one, m.Error)}
+            made += not codes
+            self.assertLessEqual(codes, {"too-many-rooms"})
+        return made
+
+    def test_so_many_from_one_address(self) -> None:
+        world = World(new_names=4)
+        self.assertEqual(self.make(world, "eve", 40), 4 * floods.ROOMS_PER_NAME)
+        eve = enter(world, "eve")
+        eve.origin = EVIL
+        (refused,) = eve.ask(m.Join(1, "+another"))
+        self.assertRegex(refused.text, "20 .* try again in")
+        for known in (
+            m.Join(2, "+lobby"),
+            m.Join(3, "+eve0"),
+            create("#eve1", roster("#eve1", "eve", ["eve"]), 2),
+        ):
+            self.assertNotIn(m.Error, [type(one) for one in eve.ask(known)])
+        self.assertEqual(self.make(world, "bob", 10, GOOD), 10)
+        world.turn.time += 86_400
+        self.assertEqual(self.make(world, "mallory", 5), 5)
+
+    def test_as_many_as_one_likes(self) -> None:
+        self.assertEqual(self.make(World(new_names=0), "eve", 60), 60)
+        self.assertEqual(self.make(World(new_names=4), "eve", 60, ""), 60)
+
+
+class Invitations(SynchronousTestCase):
+    """Whoever invites somebody again and again is not told on to them."""
+
+    def setUp(self) -> None:
+        self.world = World(limits=m.Limits(rate=0))
+        self.bob = self.world.named("bob")
+
+    def invite(self, name: str, times: int) -> int:
+        """How often bob is told of it."""
+        mallory = self.world.member(name, f"+{name}")
+        mallory.ask(m.Access(1, f"+{name}", msgid(1), "private"))
+        for number in range(times):
+            mallory.ask(m.Invite(2, f"+{name}", msgid(2 * number + 2), "bob"))
+            mallory.ask(m.Kick(3, f"+{name}", msgid(2 * number + 3), "bob"))
+        return len([one for one in self.bob.news() if isinstance(one, m.Invited)])
+
+    def test_by_one(self) -> None:
+        self.assertEqual(self.invite("mallory", 50), floods.INVITATIONS)
+        self.assertEqual(self.invite("carol", 1), 1)
+
+    def test_by_many(self) -> None:
+        told = sum(self.invite(f"m{n}", 15) for n in range(10))
+        self.assertEqual(told, floods.ALL_INVITATIONS)
+        self.world.turn.time += floods.ALL_INVITATIONS_EVERY
+        self.assertEqual(self.invite("carol", 1), 1)
+
+
 class Files(SynchronousTestCase):
     """The space for files."""
 
@@ -238,4 +306,5 @@ class Memory(SynchronousTestCase):
             limits.take_key(str(n), str(n), 0.0)
             limits.take_letter(str(n), "box", 10, 0.0)
             limits.take_file(str(n), 10, 1000, 0.0)
+            limits.take_invitation(str(n), str(n), 0.0)
         self.assertEqual({len(buckets) for buckets in limits.all()}, {0, floods.MOST})

@@ -15,6 +15,12 @@ BOUND = rooms.LIST_BYTES // 10
 SLACK = (m.MAX_PAYLOAD - rooms.LIST_BYTES) // 10
 
 
+def wide(number: int) -> str:
+    """A name of as many bytes as one can have, for each number."""
+    digits = "".join(chr(0x20000 + int(digit, 16)) for digit in f"{number:08x}")
+    return "\U00020000" * 24 + digits
+
+
 class LargeLists(SynchronousTestCase):
     """A frame above the limit ends the connection of whoever gets it: nobody may make others get one."""
 
@@ -25,9 +31,8 @@ class LargeLists(SynchronousTestCase):
     def test_a_crowd_with_long_names(self) -> None:
         world = World()
         for number in range(210):
-            digits = "".join(chr(0x20000 + int(digit, 16)) for digit in f"{number:08x}")
             crowd = world.peer(f"key {number}")
-            crowd.send(m.Hello((1,), "\U00020000" * 24 + digits), m.Join(1, "+lobby"))
+            crowd.send(m.Hello((1,), wide(number)), m.Join(1, "+lobby"))
             crowd.session.congested = True  # spares the test what all of them are told of all
         world.turn.end()
         alice = world.named("alice")
@@ -61,9 +66,21 @@ class LargeLists(SynchronousTestCase):
         self.leave_behind(world, 30)
         world.settings.limits = m.Limits()
         bob = world.member("bob", "+zebra")
-        for ask in (m.Rooms(1), m.Who(1, "+zebra")):
+        names = [wide(number) for number in range(180)]
+        for name in names:
+            crowd = world.named(name)
+            crowd.ask(m.Join(1, "+zebra"))
+            crowd.session.congested = True
+        roles = [m.Role(n, "+zebra", msgid(5000 + n), name, "moderator") for n, name in enumerate(names)]
+        for at in range(0, len(roles), 20):
+            bob.ask(*roles[at : at + 20])
+            world.turn.time += 60
+        world.turn.time += 3600
+        bob.news()
+        for ask in (m.Rooms(1), m.Who(1, "+zebra"), m.Join(1, "+zebra"), m.About(1, "+zebra")):
             size = len(encode(bob.ask(ask)[0]))
-            answered = [one for one in bob.ask(*[ask] * 200) if not isinstance(one, m.Error)]
+            kinds = (m.RoomList, m.Members, m.Joined, m.RoomProfile)
+            answered = [one for one in bob.ask(*[ask] * 200) if isinstance(one, kinds)]
             self.assertLess(
                 len(answered) * max(1, size / REQUEST_BYTES), REQUEST_BURST + size / REQUEST_BYTES
             )
@@ -96,3 +113,21 @@ class LargeLists(SynchronousTestCase):
         bob.ask(m.Part(4, "+0"))
         (found,) = bob.ask(m.Rooms(5))
         self.assertEqual([info.entries for info in found.rooms], [0, 2])
+
+    def test_typing_is_paid_for_as_it_reaches_many(self) -> None:
+        world = World()
+        alice, bob = world.member("alice"), world.member("bob")
+        bob.news()
+        alice.ask(*[m.Typing("+lobby")] * 200)
+        told = [one for one in bob.news() if isinstance(one, m.Typing)]
+        self.assertTrue(0 < len(told) <= REQUEST_BURST / 5, len(told))
+
+    def test_marks_do_not_pile_up_for_a_device_that_does_not_listen(self) -> None:
+        world = World(limits=m.Limits(rate=0))
+        laptop, phone = world.member("alice"), world.member("alice", key="alice's key")
+        laptop.ask(m.Send(1, "+lobby", msgid(1), "text", b"words"))
+        phone.news()
+        phone.session.congested = True
+        for _ in range(100):
+            laptop.ask(m.Mark(2, "+lobby", 1))
+        self.assertEqual(phone.news(), [])
