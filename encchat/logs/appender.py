@@ -22,8 +22,8 @@ from encchat.logs.trust import is_damage
 
 #: Rooms whose end is kept in memory, at about 4.5 KiB each; those used last stay.
 MAX_ROOMS = 4096
-#: Rows in one statement at most; and up to how many their number is a power of two, from there on a multiple.
-_ROWS, _STEP = 512, 32
+#: Rows in one statement at most.
+_ROWS = 512
 
 _Key: TypeAlias = tuple[bytes, int, str]
 #: What a draft is answered with.
@@ -245,12 +245,18 @@ def _bulk(query: str, width: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[t
     that each stays prepared; the query has no use for such rows, but they cost as much as others."""
     for start in range(0, len(rows), _ROWS):
         taken = rows[start : start + _ROWS]
-        count = 1 << (len(taken) - 1).bit_length()
-        if count > _STEP:
-            count = -(-len(taken) // _STEP) * _STEP
+        count = _size(len(taken))
         values = list(chain.from_iterable(taken))
         values += [None] * (count * width - len(values))
         yield _statement(query, width, count), values
+
+
+def _size(rows: int) -> int:
+    """How many rows the statement for so many has: few sizes, and few rows too many."""
+    if rows <= 16:
+        return 1 << (rows - 1).bit_length()
+    step = 16 if rows <= 128 else 32
+    return -(-rows // step) * step
 
 
 @lru_cache(maxsize=128)
