@@ -53,26 +53,25 @@ def _replaced(table: str, found: re.Match[str]) -> str:
 def _targets(results: dict[str, Any]) -> str:
     lines = ["| what | must reach | measured | reached |", "|---|---|---|---|"]
     for one in all_targets(results):
-        verdict = "yes" if one.reached else "no"
-        lines.append(
-            f"| {one.what} | {one.bound} | {one.found or 'not measured'} | {verdict if one.found else ''} |"
-        )
+        lines.append(f"| {one.what} | {one.bound} | {one.found or 'not measured'} | {one.verdict} |")
     return "\n".join(lines) + "\n"
 
 
 def _fanout(results: dict[str, Any]) -> str:
     lines = [
-        "| case | server | µs of CPU each | a second | CPU s | wall s | p50 ms | p99 | p99.9 | MiB |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| case | server | µs of CPU each | a second | CPU s | load s | wall s | p50 ms | p99 | p99.9 | MiB "
+        "| limited by |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for one in results.get("fanout", ()):
         if "failed" in one:
-            lines.append(f"| {one['case']} | {one['server']} | {one['failed']} | | | | | | | |")
+            lines.append(f"| {one['case']} | {one['server']} | {one['failed']} | | | | | | | | | |")
             continue
         lines.append(
             f"| {one['case']} | {one['server']} | {one['us_per_delivery']:.2f} | {one['per_second']:,.0f} "
-            f"| {one['server_cpu_s']:.2f} | {one['wall_s']:.2f} | {one['p50_ms']:.1f} | {one['p99_ms']:.1f} "
-            f"| {one['p999_ms']:.1f} | {one['rss_mib']:.0f} |"
+            f"| {one['server_cpu_s']:.2f} | {one['load_cpu_s']:.2f} | {one['wall_s']:.2f} "
+            f"| {one['p50_ms']:.1f} | {one['p99_ms']:.1f} | {one['p999_ms']:.1f} | {one['rss_mib']:.0f} "
+            f"| {one['limit']} |"
         )
     return "\n".join(lines) + "\n"
 
