@@ -28,6 +28,7 @@ from encchat.ciphers.registry import client_cipher, find_ciphers, help_ciphers, 
 from encchat.ciphers.testing import Recorder
 from encchat.ciphers.testing.harness import RecorderFactory
 from encchat.ciphers.testing.streams import Pusher, noise
+from tests.ciphers.deadlines import patient
 from twisted import plugins
 
 ROOT = Path(encchat.__file__).parent.parent
@@ -122,6 +123,9 @@ class PageTests(SynchronousTestCase):
 
 class SocketTests(TestCase):
     """The example over real TCP on loopback, where the transport is Twisted's own."""
+
+    def setUp(self) -> None:
+        patient(self)
 
     async def talk(self, client: Ended, server: Ended) -> None:
         """Connect the two, and wait until both have ended."""

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from encchat.ciphers import rsa
 from encchat.ciphers.interfaces import ISecureTransport, Place
+from tests.ciphers.deadlines import patient
 from tests.ciphers.rsa.rig import VECTORS
 from tests.process.harness import ROOT, SCRIPT, surroundings
 
@@ -125,6 +126,9 @@ class Built(Factory):
 
 class Loopback(TestCase):
     """A server or a client of ours, and somebody at the other end."""
+
+    def setUp(self) -> None:
+        patient(self)
 
     def place(self, key: str, **arguments: str) -> Place:
         directory = Path(self.mktemp())
