@@ -89,11 +89,10 @@ class Hostile(TerminalCase):
         """Beside what is shown anyway, each message as it came, and its bytes."""
         for name, *options in (("alice",), ("bob", "--linear")):
             screen = await self.attacked("--wire", "-", *options, name=name, brief=True)
-            raw = screen.raw.decode("utf-8", "strict")
-            self.check(screen, OWN.sub("", raw))
-            self.assertIn("on the network", screen.scrollback)
             screen.press("\x04")
             await self.finish(screen)
+            self.check(screen, OWN.sub("", screen.raw.decode("utf-8", "strict")))
+            self.assertIn("on the network", screen.scrollback)
 
     async def test_pipe_and_json(self) -> None:
         for name, *options in (("alice",), ("bob", "--json"), ("carol", "--wire", "-")):
