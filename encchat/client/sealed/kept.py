@@ -70,10 +70,10 @@ class Memory:
         """The entries before ``seq`` (0: all), the last one first."""
         return map(_kept.decode, self._records.said_before(self._log(), room, seq or 2**62))
 
-    def find(self, room: str, msgid: bytes, among: int) -> Entry | None:
-        """The entry with this msgid among the last ones."""
-        last = (kept.entry for kept in islice(self.before(room, 0), among))
-        return next((entry for entry in last if entry.msgid == msgid), None)
+    def find(self, room: str, msgid: bytes, among: int) -> Kept | None:
+        """What was opened with this msgid, among the last entries."""
+        last = (kept for kept in islice(self.before(room, 0), among) if kept.seal.state == "opened")
+        return next((kept for kept in last if kept.entry.msgid == msgid), None)
 
     def page(self, room: str, before: int, limit: int) -> e.History:
         """The last ``limit`` entries before ``before`` (0: of all)."""

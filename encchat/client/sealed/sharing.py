@@ -12,6 +12,7 @@ from encchat.client.sealed.doorway import Answer
 from encchat.client.sealed.fitting import target_of
 from encchat.client.sealed.holding import Holder, SealedUnavailable, Sealing
 from encchat.client.sealed.kept import Memory
+from encchat.client.sealed.telling import key_of
 from encchat.client.store.records import Records
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.vault import Vault
@@ -119,7 +120,8 @@ class Sharing(Holder):
         """What was handed over and not answered is in the log, or kept to be sent, or said now."""
         assert self._memory is not None, "there is a vault"
         found = self._memory.find(item.room, item.msgid, LOOKED)
-        if found is not None:
-            self._chat.tell([e.Acknowledged(item, found.seq, found.time)])
+        if found is not None and key_of(found.entry.sender) == self._user:
+            self._items.pop(item.msgid, None)
+            self._chat.tell([e.Acknowledged(item, found.entry.seq, found.entry.time)])
         elif item.msgid not in self._items:
             self._say(item)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from encchat.client import events as e
 from encchat.client.sealed import fitting
 from encchat.client.sealed.kept import Kept, Memory
-from encchat.core.names import BadName, parse_name
+from encchat.core.names import BadName, is_conversation, parse_name
 from encchat.core.sealed import events as fx
 from encchat.errors import PeerError
 from encchat.messages import Entry, Position
@@ -91,7 +91,9 @@ class Telling:
     def _opened(self, news: fx.Opened, base: Entry) -> tuple[Entry, e.Seal]:
         entry = replace(base, kind=news.kind, body=news.body)
         seal = e.Seal("opened", news.trust, news.vouched_by, late=news.late)
-        admin = key_of(base.sender) in self._memory.note(news.room).admins or news.room.startswith("@")
+        # In a conversation both are admins, and neither takes back what the other said.
+        talk = is_conversation(news.room)
+        admin = not talk and key_of(base.sender) in self._memory.note(news.room).admins
         try:
             said = Kept(entry, seal, Position(news.seq), news.identity)
             fitting.check(said, admin, lambda seq: self._memory.entry(news.room, seq))

@@ -9,7 +9,7 @@ from encchat.client.sealed.fitting import Unfit, check
 from encchat.client.sealed.kept import Kept
 from encchat.contents import Delete, Edit, body_of
 from encchat.messages import Entry, Position
-from tests.client.sealed.town import TownCase
+from tests.client.sealed.town import TALK, TownCase
 from tests.core.sealed.world import identity
 
 ROOM = "#tea"
@@ -109,3 +109,17 @@ class Named(TownCase):
         seq = self.alice.of(e.NewEntry)[-1].entry.seq
         shown = self.change("edit", Edit(seq, "hello"))
         self.assertEqual((shown.entry.kind, shown.seal.state), ("edit", "opened"))
+
+
+class Conversation(TownCase):
+    """Both run it, and neither takes back what the other said."""
+
+    def test_each_their_own(self) -> None:
+        alice, bob = self.person("alice"), self.person("bob")
+        alice.say(alice.sealed.conversation("bob"), "I owe you 10")
+        bob.chat.say(TALK, body_of(Delete(2)).decode(), kind="delete")
+        self.town.settle()
+        self.assertEqual([x.seal.code for x in alice.of(e.NewEntry)][-1], "unfit")
+        alice.chat.say(TALK, body_of(Delete(2)).decode(), kind="delete")
+        self.town.settle()
+        self.assertEqual(bob.of(e.NewEntry)[-1].entry.kind, "delete")

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed import ratchets
+from encchat.core.sealed.changes import Change, next_roster, signed_roster
 from encchat.core.sealed.formats import (
     ALG_ROOM,
     Roster,
@@ -226,6 +227,76 @@ class Withheld(SynchronousTestCase):
         sync(self.alice, self.bob, thief)
         self.assertIn("bob again", self.bob.texts(room).values())
         self.assertNotIn("bob again", thief.texts(room).values())
+
+    def test_an_old_list_against_a_roster(self) -> None:
+        """As before, and the thief lets somebody into a room of bob's: alice, who knows that there is a newer
+        list, sets it aside; once she has that list and bob goes on, it never counted."""
+        thief = Person(self.server, "bob", identity_=identity("bob's laptop"), seed=1)
+        self.bob.do(self.bob.vault.ask_devices("bob", self.server.now))
+        self.bob.do(self.bob.vault.accept_device(thief.vault.device, self.server.now))
+        thief.do(thief.vault.ask_devices("bob", self.server.now))
+        eve = Person(self.server, "eve")
+        room = room_of(self.server, self.bob, self.alice)
+        thief.rooms.add(room)
+        self.alice.say(room, "hello")
+        sync(self.alice, self.bob, thief)
+        old = self.server.lists["bob"]
+        self.bob.do(self.bob.vault.revoke_device(thief.vault.device, self.server.now))
+        new, self.server.lists["bob"] = self.server.lists["bob"], old
+        self.bob.say(room, "my laptop is gone")
+        sync(self.alice, self.bob, thief)
+        epoch = self.alice.vault._rooms.epoch(
+            room
+        )  # the thief's client is not the one that asks whether it may
+        assert epoch is not None
+        identities = {"eve": identity_of(eve.identity.spki)}
+        now = self.server.now
+        change = next_roster(epoch, Change(add=("eve",)), "bob", identities, now, bytes(16))
+        body = signed_roster(change, thief.vault._own, epoch.identities["bob"], old)
+        self.server.put(room, "bob", thief.vault.device, "roster", b"t" * 16, body)
+        sync(self.alice)
+        self.assertEqual([entry.kind for entry in self.server.logs[room]][-1], "roster")
+        roster = self.alice.vault.roster(room)
+        assert roster is not None
+        self.assertEqual(set(roster.identities), {"alice", "bob"})
+        self.assertIn("newer list", self.alice.of(fx.RosterRejected)[-1].reason)
+        self.alice.say(room, "not for eve")
+        self.server.lists["bob"] = new
+        self.server.now += 3600 * 1000
+        self.bob.say(room, "I go on")
+        sync(self.bob, self.alice, eve, thief)
+        self.alice.say(room, "nor this")
+        eve.rooms.add(room)
+        sync(self.bob, self.alice, eve, thief)
+        self.assertEqual(eve.texts(room), {})
+        self.assertEqual(list(self.bob.texts(room).values())[-2:], ["I go on", "nor this"])
+
+    def test_a_roster_while_the_list_is_on_its_way(self) -> None:
+        """A true roster of bob's, while the newer list is not here yet, counts as soon as it is."""
+        laptop = Person(self.server, "bob", identity_=identity("bob's laptop"), seed=1)
+        room = room_of(self.server, self.bob, self.alice)
+        self.alice.say(room, "hello")
+        sync(self.alice, self.bob)
+        old = self.server.lists["bob"]
+        self.bob.do(self.bob.vault.ask_devices("bob", self.server.now))
+        self.bob.do(self.bob.vault.accept_device(laptop.vault.device, self.server.now))
+        new, self.server.lists["bob"] = self.server.lists["bob"], old
+        self.bob.say(room, "I have a laptop")
+        sync(self.alice)
+        self.bob.change(room, promote=("alice",))
+        sync(self.bob, self.alice)
+        self.bob.say(room, "you may, too")
+        sync(self.bob, self.alice)
+        roster = self.alice.vault.roster(room)
+        assert roster is not None
+        self.assertEqual(roster.admins, ("bob",))
+        self.server.lists["bob"] = new
+        self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
+        sync(self.alice)
+        roster = self.alice.vault.roster(room)
+        assert roster is not None
+        self.assertEqual(set(roster.admins), {"alice", "bob"})
+        self.assertIn("you may, too", self.alice.texts(room).values())
 
     def test_an_old_roster_against_a_backup(self) -> None:
         """A restored device knows how far the room was: it says nothing to who was in it before that."""

@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         self.people[who].restart()
         self.check()
 
-    @rule(seconds=st.sampled_from((5, 60, 3600)))
+    @rule(seconds=st.sampled_from((5, 60, 3600, 25 * 3600)))
     def time_passes(self, seconds: int) -> None:
         self.server.now += seconds * 1000
         for person in self.people.values():
