@@ -10,6 +10,7 @@ once more right before the closing line, as the end is what is looked at, and of
 
 The tests start hundreds of processes, so what Python compiles is kept at least for the run: where the
 environment forbids it beside the sources (PYTHONDONTWRITEBYTECODE), in a directory that goes with the run.
+Sets have the same order in every run, but not in those of make soak.
 """
 
 from __future__ import annotations
@@ -87,9 +88,11 @@ def groups(root: Path = HERE) -> list[list[str]]:
     return [group for _, group in sorted(long)] + folders[:4] + short + folders[4:]
 
 
-def compiling(place: str) -> dict[str, str]:
+def surroundings(place: str) -> dict[str, str]:
     """The environment of the tests, in which compiled modules are kept, if need be in ``place``."""
     environment = dict(os.environ)
+    if environment.get("ENCCHAT_SOAK") != "1":
+        environment.setdefault("PYTHONHASHSEED", "0")
     if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         environment["PYTHONPYCACHEPREFIX"] = place
     return environment
@@ -138,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
     total: Counter[str] = Counter()
     bad: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory(prefix="encchat-compiled-") as place, ThreadPoolExecutor(jobs) as pool:
-        environment = compiling(place)
+        environment = surroundings(place)
         running = {pool.submit(run, modules, environment): modules for modules in work}
         for future in as_completed(running):
             report, found, well = future.result()

@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import summary
-from tests.summary import compiling, counts, groups, line, run
+from tests.summary import counts, groups, line, run, surroundings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,18 +77,23 @@ class Reading(SynchronousTestCase):
         self.assertIn(["tests.process.test_service"], groups())
 
 
-class Compiled(SynchronousTestCase):
-    """What Python compiles is kept for the processes that the tests start."""
+class Surroundings(SynchronousTestCase):
+    """What the processes of the tests find."""
 
-    def test_beside_the_sources(self) -> None:
+    def test_compiled_beside_the_sources(self) -> None:
         """Where nothing forbids it."""
-        self.patch(os, "environ", {"HOME": "/"})
-        self.assertEqual(compiling("place"), {"HOME": "/"})
+        self.patch(os, "environ", {"HOME": "/", "PYTHONHASHSEED": "7"})
+        self.assertEqual(surroundings("place"), {"HOME": "/", "PYTHONHASHSEED": "7"})
 
-    def test_apart(self) -> None:
+    def test_compiled_apart(self) -> None:
         """Where it must not be written beside the sources."""
-        self.patch(os, "environ", {"PYTHONDONTWRITEBYTECODE": "1"})
-        self.assertEqual(compiling("place"), {"PYTHONPYCACHEPREFIX": "place"})
+        self.patch(os, "environ", {"PYTHONDONTWRITEBYTECODE": "1", "ENCCHAT_SOAK": "1"})
+        self.assertEqual(surroundings("place"), {"PYTHONPYCACHEPREFIX": "place"})
+
+    def test_sets_in_order(self) -> None:
+        """The same in every run, unless chance is wanted."""
+        self.patch(os, "environ", {})
+        self.assertEqual(surroundings("place"), {"PYTHONHASHSEED": "0"})
 
 
 class Running(SynchronousTestCase):
