@@ -6,6 +6,8 @@ from __future__ import annotations
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.entrylines import name_key
+from encchat.client.errands import CannotJoin
+from encchat.client.titles import retold, title
 from encchat.core.names import is_conversation, is_open, other
 
 
@@ -16,15 +18,22 @@ async def enter(
     error. Who ``only_says`` something need not be in a sealed room that another process of the profile is in.
 
     :raises SealedUnavailable: there are no sealed rooms here.
+    :raises CannotJoin: the conversation cannot begin.
     """
     if not is_open(room):
         await chat.when(lambda: chat.session.admitted)
         if only_says and chat.sealed.say_through(room):
             chat.tell([e.CaughtUp(room)])
             return
+    unmade = chat.sealed.reasons
+    unmade.pop(room, None)
     if is_conversation(room):
         chat.sealed.conversation(other(room, name_key(chat.name)))
     else:
         chat.session.join(room, history, resume=resume)
         chat.flush()
-    await chat.when(lambda: room in chat.session.rooms and chat.session.rooms[room].entered)
+    await chat.when(
+        lambda: room in unmade or (room in chat.session.rooms and chat.session.rooms[room].entered)
+    )
+    if room in unmade:
+        raise CannotJoin(room=title(room, chat.name), reason=retold(unmade[room], chat.name))

@@ -225,6 +225,18 @@ class Outages(ClientCase):
         await self.run_client("--accept-log", service.address, name="alice")
         await self.run_client(service.address, name="alice")
 
+    async def test_a_conversation_with_nobody(self) -> None:
+        """It ends, and says why, where it waited for ever."""
+        service = await self.serve("--cipher", "tls:trust=pin")
+        how = ("--cipher", "tls:trust=pin", "--accept-new", service.address)
+        for errand in (
+            ("--send", "@nobody", "hello"),
+            ("--room", "@nobody"),
+            ("--room", "@nobody", "--json"),
+        ):
+            child = await self.run_client(*errand, *how, name="alice", code=77)
+            self.assertIn("You cannot be in @nobody: @nobody was not made", child.err[-1])
+
     async def test_a_service_that_keeps_its_log_in_memory(self) -> None:
         service = await self.serve("--log", "memory")
         port = service.port
