@@ -27,7 +27,7 @@ from encchat.client.sealnews import news_lines
 from encchat.client.show import answer_lines, status_line, talk_lines
 from encchat.client.shown import Shown
 from encchat.client.titles import titled
-from encchat.core.names import is_conversation
+from encchat.core.names import is_conversation, is_open
 from encchat.core.plain import TALK, happening_line
 from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError, StorageError, UsageError
@@ -102,6 +102,9 @@ class Pipe(Shown):
     async def _work(self) -> None:
         history = self._manner.history
         says = not (self._manner.follow or self._manner.json)
+        if history and not is_open(self._manner.room):
+            await self._chat.when(lambda: self._chat.session.admitted)
+            self._show_again(history)
         await enter(self._chat, self._manner.room, history or 0, resume=history is None, only_says=says)
         await self._read_input()
         if self._manner.follow and not self._quit:
@@ -110,6 +113,16 @@ class Pipe(Shown):
         if self._progress is not None:
             self._progress.clear()
         await self._writer.written()
+
+    def _show_again(self, count: int) -> None:
+        """Show the last entries of a sealed room that an earlier run has shown: what follows them comes from
+        the server."""
+        room, shown = self._manner.room, self._chat.shown(self._manner.room)
+        if shown is None:
+            return
+        page = self._chat.sealed.history(room, shown.seq + 1, count)
+        pairs = zip(page.entries, page.seals, strict=True)
+        self.happened([e.NewEntry(entry, False, True, b"", Position(), seal) for entry, seal in pairs])
 
     def _finished(self) -> bool:
         chat = self._chat

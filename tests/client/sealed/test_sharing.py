@@ -274,6 +274,22 @@ class Printed(SharingCase):
         self.assertNotIn("@alice&carol", self.script.sealed.rooms())
 
 
+class History(SharingCase):
+    """--history N of a sealed room, in a pipe."""
+
+    def test_what_was_shown_before_and_then_what_is_new(self) -> None:
+        self.bob.say(ROOM, "two")
+        self.alice.chat.mark(self.alice.chat.reached([ROOM]))
+        self.alice.stop()
+        self.bob.say(ROOM, "three")
+        self.script.restart()
+        self.script.chat.joins_by_itself = False
+        pipe, reader = self.pipe(history=1)
+        reader.feed(b"")
+        self.assertEqual(self.successResultOf(self.run_(pipe)), 0)
+        self.assertEqual(pipe._writer.lines, ["bob: two", "bob: three"])  # type: ignore[attr-defined]  # a stub
+
+
 class Gone(SharingCase):
     """The process with the keys ends."""
 
