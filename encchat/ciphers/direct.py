@@ -25,8 +25,9 @@ def writer(below: Below) -> Callable[[bytes], None]:
         if connection.dataBuffer or connection._tempDataLen or not connection.connected:
             connection.write(data)
             return
-        sent = connection.writeSomeData(data)
-        if not isinstance(sent, int):  # the connection is lost: Twisted finds out as it tries
+        try:
+            sent = connection.socket.send(data)
+        except OSError:  # full, or lost: Twisted finds out as it tries
             sent = 0
         if sent < len(data):
             connection.write(data[sent:])

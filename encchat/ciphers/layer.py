@@ -157,10 +157,10 @@ class CipherLayer(Ending):
 
     def connectionMade(self) -> None:
         """The connection below is there."""
-        with suppress(OSError):  # the peer may be gone already; we shall hear of it
-            for option in ("setTcpNoDelay", "setTcpKeepAlive"):
-                setter = getattr(self.transport, option, None)
-                if setter is not None:
+        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
+            setter = getattr(self.transport, option, None)
+            if setter is not None:
+                with suppress(OSError):  # the peer may be gone already; we shall hear of it
                     setter(True)
         self._inbox.attach(self._below)
         self._wait(HANDSHAKE_DEADLINE, self._too_slow)
@@ -195,13 +195,20 @@ class CipherLayer(Ending):
         """
         if isinstance(data, str):
             raise TypeError("data must be bytes, not str")
+        if self.disconnecting or self._gone is not None or not self._open:
+            self._write_at_an_edge(data)
+        elif data:
+            self._run(self.cipherWrite, data)
+
+    def _write_at_an_edge(self, data: bytes) -> None:
+        """Write before the handshake is complete, or once the connection ends."""
         if not self._usable() or (self.disconnecting and not self._open):
             return
         if not self._open:
             raise RuntimeError("write before handshakeCompleted")
         if data:
-            if self.disconnecting:  # a registered producer still gets through to the peer: let it go on
-                self._wait(CLOSE_DEADLINE, self._give_up)
+            # A registered producer still gets through to the peer: let it go on.
+            self._wait(CLOSE_DEADLINE, self._give_up)
             self._run(self.cipherWrite, data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:

@@ -287,7 +287,8 @@ class Hub:
     def dirty(self, session: Session) -> None:
         """The session has something to write at the end of the turn."""
         self._dirty_sessions[session] = None
-        self.flush_soon()
+        if not self._flushing:
+            self.flush_soon()
 
     def flush_soon(self) -> None:
         """Flush at the end of the turn."""

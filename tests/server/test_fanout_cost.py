@@ -29,7 +29,7 @@ from tests.core.world import World, text
 
 #: Calls of Python functions for each member, whatever the number of messages; four of them are the counting's
 #: own. Where it can be fewer, lower it.
-CALLS_A_MEMBER = 20
+CALLS_A_MEMBER = 18
 #: The same for each message, whatever the number of members: as it is received, and as it is stored in memory
 #: and answered.
 CALLS_TO_RECEIVE, CALLS_TO_STORE = 17, 17
