@@ -138,6 +138,13 @@ class BlobRecord(Struct, frozen=True, array_like=True):
             raise TooManyListed(what="links of one file", limit=MAX_LINKS)
         return replace(self, links=tuple(found.values()))
 
+    def passed(self, name: str, other: str) -> BlobRecord:
+        """With what a name gave as given by another one."""
+        return replace(
+            self,
+            links=tuple(replace(link, by=other) if link.by == name else link for link in self.links),
+        )
+
     def without(self, links: Iterable[Link]) -> BlobRecord:
         """Without these links."""
         gone = set(links)

@@ -41,6 +41,8 @@ MAX_OPEN_ALL = 4096
 ABANDONED, UNSTARTED = 24 * 3600.0, 600.0
 #: Records that are looked at at once.
 PAGE = 500
+#: What stands behind a name, in records, whose files are of somebody who had it before: no name has a blank.
+GONE = "before"
 _DAY = 24 * 3600 * 1000
 
 
@@ -272,6 +274,25 @@ class Keeper:
                 self._counts.total -= cost(record.size)
                 await self._blobs.remove(blob)
 
+    async def disown(self, name: str) -> None:
+        """What a name gave is not of who has the name from now on: it counts as that of somebody who is gone.
+        Nobody is in under the name."""
+        await self._count()
+        for partial in [partial for partial in self._partials.values() if partial.name == name]:
+            async with partial.lock:
+                await self._drop(partial)
+        after, gone = b"", f"{name} {GONE}"
+        while records := await self._directory.blobs(after, PAGE):
+            for blob in [blob for blob, record in records.items() if record.is_of(name)]:
+                async with self._lock:
+                    if await self._directory.blob(blob) is not None:
+                        record = await self._directory.change_blob(
+                            blob, lambda held: _passed(held, name, gone)
+                        )
+                        self._counts.release(name, record.size)
+                        self._counts.names[gone] += cost(record.size)
+            after = max(records)
+
     # ------------------------------------------------------------------------------------------- time
 
     def now(self) -> int:
@@ -342,3 +363,8 @@ class Keeper:
     async def close(self) -> None:
         """Let what was begun end."""
         await self._blobs.close()
+
+
+def _passed(record: BlobRecord | None, name: str, other: str) -> BlobRecord:
+    assert record is not None  # the lock is held: none goes meanwhile
+    return record.passed(name, other)

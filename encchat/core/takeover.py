@@ -80,6 +80,8 @@ async def keep_apart(hub: Hub, name: str) -> None:
         heads |= {room: (await hub.log.head(room)).seq for room in rooms if is_open(room)}
         after = rooms[-1]
     await hub.directory.put_passed(name, heads)
+    if hub.keeper is not None:
+        await hub.keeper.disown(name)
     await hub.directory.change_claim(name, _taken)
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from hashlib import sha256
 
 from encchat import messages as m
-from encchat.contents import Delete, Edit, body_of
+from encchat.contents import Delete, Edit, File, body_of
 from encchat.core import operator
+from encchat.core.blobs import MIB, FileRules
+from encchat.core.keeper import Keeper
 from encchat.core.names import LOBBY
 from encchat.core.operator import OPERATOR
 from encchat.core.refusals import Certified, NoSuchName
 from encchat.core.rules import Rank
 from encchat.core.takeover import NoFingerprint, rekey
+from encchat.logs.memory_blobs import MemoryBlobs
 from encchat.wire import decode_entry
 from tests.core.test_directory import run
 from tests.core.test_moderation import ROOT, TEA, invite, number, role, world_of
 from tests.core.test_operator import Notebook, OperatorTestCase, fingerprint
-from tests.core.world import Peer, msgid
+from tests.core.world import Peer, World, msgid
 
 NEW = "bob's new key"
 
@@ -231,6 +235,68 @@ class Words(OperatorTestCase):
         rob.news()
         self.assert_not_own(rob, own)
         self.assert_not_own(certified, self.said[0])
+
+
+class Given(OperatorTestCase):
+    """Files that were given under a name which has passed to a certificate's holder."""
+
+    DATA = b"a file of bob's"
+
+    def setUp(self) -> None:
+        super().setUp()
+        rules = FileRules(MIB, MIB, 10 * MIB, 30)
+        self.world = World(self.log, lambda turn: MemoryBlobs(turn.now), limits=m.Limits(rate=0), files=rules)
+        self.bob = self.world.member("bob", TEA)
+        self.blob = sha256(self.DATA).digest()
+        self.give(self.bob, self.DATA)
+        large = bytes(MIB - 100_000)
+        self.give(self.bob, large)
+        self.bob.ask(m.Upload(1, TEA, sha256(b"half").digest(), 1000))
+
+    def give(self, peer: Peer, data: bytes, room: str = TEA) -> set[str]:
+        blob = sha256(data).digest()
+        pieces = range(0, len(data), m.MAX_PIECE)
+        answers = peer.ask(
+            m.Upload(1, room, blob, len(data)),
+            *[m.Chunk(2, blob, at, data[at : at + m.MAX_PIECE]) for at in pieces],
+        )
+        return {one.code for one in answers if isinstance(one, m.Error)}
+
+    def certified(self) -> Peer:
+        peer = self.world.peer("a certificate's", "bob")
+        peer.ask(m.Hello((1,), "bob"), m.Join(1, TEA), m.Join(2, LOBBY))
+        return peer
+
+    def test_they_are_not_the_new_holder_s(self) -> None:
+        peer = self.certified()
+        (ready,) = [
+            x for x in peer.ask(m.Upload(3, LOBBY, self.blob, len(self.DATA))) if isinstance(x, m.Ready)
+        ]
+        self.assertEqual(ready.offset, 0)  # who has not had them sends all of them
+
+    def test_nor_do_they_count_against_his_quota(self) -> None:
+        self.assertEqual(self.give(self.bob, b"x" * 200_000), {"quota-full", "no-upload"})
+        peer = self.certified()
+        self.assertEqual(self.give(peer, b"x" * 200_000), set())
+        keeper = self.world.hub.keeper
+        assert keeper is not None
+        fresh = Keeper(self.world.blobs, self.world.hub.directory, self.world.turn, self.world.settings.files)
+        self.world.turn.spawn(fresh._count(), None)
+        self.assertEqual(fresh._counts.names, keeper._counts.names)
+
+    def test_they_stay_for_the_room(self) -> None:
+        peer = self.certified()
+        piece = peer.ask(m.Download(3, TEA, self.blob))[-1]
+        self.assertEqual(piece.data, self.DATA)
+
+    def test_the_same_bytes_from_both(self) -> None:
+        peer = self.certified()
+        ready = peer.ask(m.Upload(3, TEA, self.blob, len(self.DATA)))[-1]
+        self.assertEqual(ready.offset, len(self.DATA))
+        entry = m.Send(4, TEA, msgid(77), "file", body_of(File("a", len(self.DATA), self.blob.hex())))
+        (sent,) = [one for one in peer.ask(entry) if isinstance(one, m.Sent)]
+        peer.ask(send("delete", body_of(Delete(sent.seq)), TEA))
+        self.assertEqual(peer.ask(m.Download(5, TEA, self.blob))[-1].data, self.DATA)
 
 
 def send(kind: str, body: bytes, room: str = LOBBY) -> m.Send:
