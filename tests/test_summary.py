@@ -88,7 +88,7 @@ class Surroundings(SynchronousTestCase):
     def test_compiled_apart(self) -> None:
         """Where it must not be written beside the sources."""
         self.patch(os, "environ", {"PYTHONDONTWRITEBYTECODE": "1", "ENCCHAT_SOAK": "1"})
-        self.assertEqual(surroundings("place"), {"PYTHONPYCACHEPREFIX": "place"})
+        self.assertEqual(surroundings("place"), {"PYTHONPYCACHEPREFIX": "place", "ENCCHAT_SOAK": "1"})
 
     def test_sets_in_order(self) -> None:
         """The same in every run, unless chance is wanted."""
