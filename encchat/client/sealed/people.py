@@ -67,11 +67,13 @@ class People(Bridge):
         return self._check().devices_of(key_named(name))
 
     def devices(self) -> tuple[OwnDevice, ...]:
-        """The devices of one's own name; those that wait to be accepted come last."""
+        """The devices of one's own name; those that wait to be accepted come last, this one among them."""
         vault = self._check()
         known = vault.devices_of(self._user)
         ids = {certificate.device.id for certificate in known}
-        waiting = [each for each in vault.waiting_devices() if each.device.id not in ids]
+        waiting = [each for each in vault.waiting_devices() if each.device.id not in {*ids, vault.device}]
+        if vault.waits:
+            waiting.append(vault.certificate)
         return tuple(
             OwnDevice(
                 certificate.device.id,

@@ -117,6 +117,11 @@ class Vault(Desk):
         """What was taken to be sent and is not in a log yet, in order."""
         return self._sending.waiting()
 
+    @property
+    def certificate(self) -> Certificate:
+        """The certificate of this device, whether it is in a list or waits to be."""
+        return self._own.certificate
+
     def devices_of(self, name: str) -> list[Certificate]:
         """The devices of ``name`` that messages are encrypted for, as far as known."""
         return self.contacts.devices(name)
@@ -129,6 +134,12 @@ class Vault(Desk):
     def waiting_devices(self) -> list[Certificate]:
         """Machines of our own name that nobody has accepted yet, as far as the server has told."""
         return self._publishing.waiting
+
+    @property
+    def waits(self) -> bool:
+        """Whether this device is in no list of our name yet; one that was taken back never will be."""
+        mine, name = self._own.id, self._own.user
+        return not (self.contacts.has(name, mine) or self.contacts.is_revoked(name, mine))
 
     # ---------------------------------------------------------------------------------------- rooms
 

@@ -28,7 +28,11 @@ class Machines(TownCase):
         other = self.second(alice)
         self.assertEqual([x.listed for x in other.news(fx.DeviceReady)], [False])
         self.assertEqual([x.name for x in other.news(fx.IdentityChanged)], ["alice"])
+        key = fingerprint_of(other.identity.identity)  # what is to be compared, shown where it is
+        mine = other.sealed.devices()[-1]
+        self.assertEqual((mine.fingerprint, mine.this, mine.listed), (key, True, False))
         other.sealed.accept_identity("alice")  # the first machine's, which keeps the list
+        self.assertEqual([(x.this, x.listed) for x in other.sealed.devices()][-1], (True, False))
         alice.sealed.meet("alice")
         self.town.settle()
         (waits,) = alice.news(fx.OwnDeviceWaits)
@@ -39,6 +43,7 @@ class Machines(TownCase):
         self.assertEqual([x.listed for x in alice.sealed.devices()], [True, True])
         self.town.later(61)
         self.assertEqual(other.news(fx.DeviceReady)[-1].listed, True)
+        self.assertEqual([x.listed for x in other.sealed.devices()], [True, True])
         bob.sealed.meet("alice")
         self.town.settle()
         bob.say(TALK, "to both")
@@ -55,6 +60,9 @@ class Machines(TownCase):
         self.town.later(1)
         self.assertEqual(alice.texts(TALK)[-1], "not to the second")
         self.assertNotIn("not to the second", other.texts(TALK))
+        other.sealed.meet("alice")
+        self.town.settle()
+        self.assertFalse(any(x.this for x in other.sealed.devices()), "it waits for nobody")
 
     def test_an_old_copy_is_noticed_and_renewed(self) -> None:
         alice, bob = self.person("alice"), self.person("bob")
