@@ -15,7 +15,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from encchat.client.outbox import Item
-from encchat.client.sealed.doorway import MAX_LINE, MAX_PATH, Answer, Ask
+from encchat.client.sealed.doorway import MAX_LINE, MAX_PATH, Answer, Ask, GiveWay
 
 #: Seconds from one look for the other process to the next.
 LOOK_EVERY = 5.0
@@ -55,6 +55,10 @@ class Passage(LineOnlyReceiver):
         """Have it said."""
         self.sendLine(msgspec.json.encode(Ask(item.msgid, item.room, item.kind, item.body)))
 
+    def ask_for_keys(self) -> None:
+        """A person would like to read."""
+        self.sendLine(msgspec.json.encode(GiveWay()))
+
     def leave(self) -> None:
         """It is needed no more."""
         assert self.transport is not None, "connected"
@@ -63,17 +67,25 @@ class Passage(LineOnlyReceiver):
 
 class Beside(ClientFactory):
     """Hands over what is said, as often as it takes: it counts once. ``ended`` hears how each ended;
-    ``is_free`` looks whether the keys are to be had, and takes them if they are."""
+    ``is_free`` looks whether the keys are to be had, and takes them if they are. ``wanted`` says that a
+    person would like to read here."""
 
     noisy = False
 
     def __init__(
-        self, clock: IReactorTime, path: Path, ended: Callable[[Answer], None], is_free: Callable[[], bool]
+        self,
+        clock: IReactorTime,
+        path: Path,
+        ended: Callable[[Answer], None],
+        is_free: Callable[[], bool],
+        *,
+        wanted: bool = False,
     ) -> None:
         self._clock = clock
         self._path = path
         self._ended = ended
         self._is_free = is_free
+        self._wanted = wanted
         self._pending: dict[bytes, Item] = {}
         self._passage: Passage | None = None
         self._asked_at = 0.0
@@ -121,6 +133,8 @@ class Beside(ClientFactory):
     def found(self, passage: Passage) -> None:
         """What is on its way goes to whoever is there now."""
         self._passage = passage
+        if self._wanted:
+            passage.ask_for_keys()
         for item in self.pending():
             passage.say(item)
 
@@ -134,6 +148,8 @@ class Beside(ClientFactory):
         """The other process ended, or closed its door."""
         if self._passage is passage:
             self._passage = None
+            if self._wanted and self._timer.active():
+                self._timer.reset(0)
 
     def _connect(self) -> None:
         if self.is_possible and self._passage is None:

@@ -30,13 +30,17 @@ MAX_PATH = 100
 MAX_PENDING = 4096
 
 
-class Ask(Struct, frozen=True):
+class Ask(Struct, frozen=True, tag="say"):
     """Say this in a sealed room."""
 
     msgid: Annotated[bytes, Meta(min_length=16, max_length=16)]
     room: Annotated[str, Meta(max_length=200)]
     kind: Annotated[str, Meta(max_length=32)]
     body: Annotated[bytes, Meta(max_length=256 * 1024)]
+
+
+class GiveWay(Struct, frozen=True, tag="give-way"):
+    """A person is here who would like to read: let go of the keys, if nobody reads there."""
 
 
 class Answer(Struct, frozen=True):
@@ -55,7 +59,7 @@ class Say(Protocol):
     def __call__(self, ask: Ask) -> None: ...
 
 
-_ask = msgspec.json.Decoder(Ask)
+_request = msgspec.json.Decoder(Ask | GiveWay)
 
 
 class Visitor(LineOnlyReceiver):
@@ -74,16 +78,18 @@ class Visitor(LineOnlyReceiver):
             self._leave()
 
     def lineReceived(self, line: bytes) -> None:
-        """Something is to be said."""
+        """Something is to be said, or the keys are wanted."""
         try:
-            ask = _ask.decode(line)
+            request = _request.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self._leave()
             return
-        if self.pending >= MAX_PENDING:
+        if isinstance(request, GiveWay):
+            self._doorway.give_way()
+        elif self.pending >= MAX_PENDING:
             self._leave()
-            return
-        self._doorway.asked(self, ask)
+        else:
+            self._doorway.asked(self, request)
 
     def tell(self, answer: Answer) -> None:
         """How it ended."""
@@ -102,8 +108,10 @@ class Doorway(Factory):
 
     noisy = False
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, give_way: Callable[[], None]) -> None:
         self._say = say
+        #: Lets go of the keys, unless somebody reads here.
+        self.give_way = give_way
         self._waiting: dict[bytes, Visitor] = {}
         self._visitors: set[Visitor] = set()
         self._port: IListeningPort | None = None

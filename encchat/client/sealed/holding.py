@@ -101,7 +101,7 @@ class Holder:
         self._telling_soon: IDelayedCall | None = None
         self._mending: IDelayedCall | None = None
         #: For other processes of this profile, who have no keys.
-        self._doorway = Doorway(self._say_for)
+        self._doorway = Doorway(self._say_for, self._give_way)
         #: The msgids of what they said last: nobody at this console typed it.
         self._guests: dict[bytes, None] = {}
         #: What is stored to be sent while the store cannot be written.
@@ -146,7 +146,7 @@ class Holder:
         store = self._keeper.store
         records = self._records = store.records(server)
         self._lock = Lock.take(self._lock_of(records))
-        door = store.path.with_name(f"sealed-{records.name}.sock")
+        door = self._door_of(records)
         if self._lock is None:
             self._stand_beside(sealing, server, records, door)
             return
@@ -171,6 +171,9 @@ class Holder:
     def _lock_of(self, records: Records) -> Path:
         return self._keeper.store.path.with_name(f"sealed-{records.name}.lock")
 
+    def _door_of(self, records: Records) -> Path:
+        return self._keeper.store.path.with_name(f"sealed-{records.name}.sock")
+
     def _is_free(self, records: Records) -> bool:
         """Whether no process has the keys."""
         lock = Lock.take(self._lock_of(records))
@@ -187,6 +190,9 @@ class Holder:
     def _say_for(self, ask: Ask) -> None:
         """Another process, which has no keys, has something to say."""
         raise SealedUnavailable(reason=self.why_not)
+
+    def _give_way(self) -> None:
+        """Another process, at which a person sits, would like to have the keys."""
 
     def _introduce(self, vault: Vault) -> None:
         """The server is to put this device's id into what it stores: members find the key by it."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from encchat.client import events as e
 from encchat.client.outbox import Item
-from encchat.client.sealed.doorway import Ask
+from encchat.client.sealed.doorway import Answer, Ask
 from encchat.client.sealed.holding import MAX_GUESTS, refusing
 from encchat.client.sealed.kept import Kept
 from encchat.client.sealed.people import People, key_named
@@ -209,6 +209,10 @@ class SealedRooms(People):
         vault = self._check()
         if is_open(room):
             raise NotSealed(room=room)
+        found = self._found(room, ask.msgid)
+        if found is not None:
+            self._doorway.ended(Answer(ask.msgid, found.seq, found.time))
+            return
         if is_conversation(room):
             self.conversation(other(room, self._user))
         elif room not in self._session.rooms:

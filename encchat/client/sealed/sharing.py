@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from encchat.client import events as e
 from encchat.client.outbox import Item
 from encchat.client.sealed.beside import Beside
@@ -14,8 +16,10 @@ from encchat.client.sealed.holding import Holder, SealedUnavailable, Sealing
 from encchat.client.sealed.kept import Memory
 from encchat.client.sealed.telling import key_of
 from encchat.client.store.records import Records
+from encchat.core.names import is_open
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.vault import Vault
+from encchat.messages import Entry
 
 #: Entries that are looked through for what another process was to say.
 LOOKED = 1000
@@ -35,10 +39,9 @@ class Sharing(Holder):
         return self._beside is not None and self._beside.is_possible
 
     def say_through(self, room: str) -> bool:
-        """Whether what is said in a room goes through another process, so that one need not be in it; once
-        that process is gone, we will be."""
-        if self.is_beside:
-            self._through |= {room}
+        """We only speak in this room, and give way to who would like to read. Whether another process says
+        it, so that one need not be in it; once that process is gone, we will be."""
+        self._through |= {room}
         return self.is_beside
 
     def close(self) -> None:
@@ -76,7 +79,13 @@ class Sharing(Holder):
 
     def _stand_beside(self, sealing: Sealing, server: str, records: Records, door: Path) -> None:
         self._memory = Memory(records, lambda: self._chat.log)  # to read what it has opened
-        self._beside = Beside(self._clock, door, self._passed_on, lambda: self._takes_over(sealing, server))
+        self._beside = Beside(
+            self._clock,
+            door,
+            self._passed_on,
+            lambda: self._takes_over(sealing, server),
+            wanted=self._chat.joins_by_itself,
+        )
         self.why_not = "another encchat-client of this name has their keys, which are for one at a time."
         self._reminded = False
         self._remind()
@@ -107,7 +116,7 @@ class Sharing(Holder):
         self.close()
         self._try(sealing, server, anew=False)
         if self._vault is not None:
-            self._chat.warn("the other encchat-client is gone: sealed rooms are here now")
+            self._chat.warn("the other encchat-client has let go of the keys: sealed rooms are here now")
             for room in self._through:
                 self.entering.add(room)
                 self._session.join(room, by_itself=True)
@@ -116,12 +125,31 @@ class Sharing(Holder):
             self._begin_anew()
         return True
 
+    def _give_way(self) -> None:
+        sealing, server, records = self._sealing, self._server, self._records
+        if not self._through or self._vault is None or sealing is None or records is None:
+            return
+        items = [item for item in self._items.values() if item.msgid in self._said]
+        for room in [room for room in self._session.rooms if not is_open(room)]:
+            self._session.part(room)
+        self.close()
+        self._server, self._records = server, records
+        self._session.hello = replace(self._session.hello, device="")
+        self._stand_beside(sealing, server, records, self._door_of(records))
+        for item in items:
+            self._say(item)
+        self._chat.redial()
+
     def _settle(self, item: Item) -> None:
         """What was handed over and not answered is in the log, or kept to be sent, or said now."""
-        assert self._memory is not None, "there is a vault"
-        found = self._memory.find(item.room, item.msgid, LOOKED)
-        if found is not None and key_of(found.entry.sender) == self._user:
+        found = self._found(item.room, item.msgid)
+        if found is not None:
             self._items.pop(item.msgid, None)
-            self._chat.tell([e.Acknowledged(item, found.entry.seq, found.entry.time)])
+            self._chat.tell([e.Acknowledged(item, found.seq, found.time)])
         elif item.msgid not in self._items:
             self._say(item)
+
+    def _found(self, room: str, msgid: bytes) -> Entry | None:
+        """What was said already, if it is in the log."""
+        kept = None if self._memory is None else self._memory.find(room, msgid, LOOKED)
+        return kept.entry if kept is not None and key_of(kept.entry.sender) == self._user else None

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.outbox import Item
 from encchat.client.pipe import CannotJoin, Manner, Pipe
@@ -338,6 +339,71 @@ class Gone(SharingCase):
         self.assertIn("keeps it", str(self.failureResultOf(work, Unwanted).value))
 
 
+class GivingWay(SharingCase):
+    """A pipe that only speaks has the keys when a person comes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice.end()
+        self.script.end()
+        self.script.start()
+        self.town.later(5)
+        self.assertTrue(self.script.sealed.available)
+        pipe, self.reader = self.pipe()
+        self.reader.feed(b"first\n")
+        self.work = self.run_(pipe)
+        self.town.later(5)
+
+    def test_the_person_reads_and_the_pipe_speaks_on(self) -> None:
+        self.assertEqual(self.said(), ["one", "first"])
+        self.alice.start()
+        self.reader.feed(b"second\n")
+        self.town.later(10)
+        self.assertTrue(self.alice.sealed.available)
+        self.assertFalse(self.script.sealed.available)
+        self.reader.feed(b"third\n")
+        self.town.later(5)
+        self.alice.say(ROOM, "hers")
+        self.assertEqual(self.said(), ["one", "first", "second", "third", "hers"])
+        self.assertEqual(self.alice.texts(ROOM)[-3:], ["second", "third", "hers"])
+        self.bob.say(ROOM, "bob's")
+        self.assertEqual(self.alice.texts(ROOM)[-1], "bob's")
+        self.alice.end()
+        self.town.later(10)
+        self.reader.feed(b"fourth\n", b"")
+        self.town.later(10)
+        self.assertEqual(self.successResultOf(self.work), 0)
+        self.assertEqual(self.said()[-2:], ["bob's", "fourth"])
+
+    def test_with_something_on_its_way(self) -> None:
+        """What was said and is not acknowledged goes over with the keys, once."""
+        self.script.bend = lambda message: () if isinstance(message, m.Sent | m.Entry) else (message,)
+        self.reader.feed(b"second\n")
+        self.town.later(1)
+        self.alice.start()
+        self.script.bend = lambda message: (message,)
+        self.town.later(15)
+        self.reader.feed(b"third\n", b"")
+        self.town.later(10)
+        self.assertEqual(self.successResultOf(self.work), 0)
+        self.assertEqual(self.said(), ["one", "first", "second", "third"])
+        self.assertTrue(self.alice.sealed.available)
+
+    def test_not_where_somebody_reads(self) -> None:
+        """A pipe that prints what is said keeps the keys; the person is told."""
+        self.reader.feed(b"")
+        self.town.later(5)
+        self.script.restart()
+        pipe, _ = self.pipe(follow=True)
+        work = self.run_(pipe)
+        self.alice.start()
+        self.town.later(30)
+        self.assertTrue(self.script.sealed.available)
+        self.assertFalse(self.alice.sealed.available)
+        self.assertIn("another encchat-client", str(self.alice.listener.warnings))
+        self.assertNoResult(work)
+
+
 class Real(TestCase):
     """A true socket, for its owner alone."""
 
@@ -360,7 +426,7 @@ class Real(TestCase):
             answered.append(answer)
             heard.callback(None)
 
-        door = Doorway(say)
+        door = Doorway(say, self.fail)
         door.open(reactor, path)
         found = os.stat(path)
         self.assertTrue(stat.S_ISSOCK(found.st_mode))
@@ -387,7 +453,7 @@ class Real(TestCase):
             b'{"msgid":"","room":"#tea","kind":"text","body":""}',
             b"[" * 100_000,
         ):
-            door = Doorway(self.fail)
+            door = Doorway(self.fail, self.fail)
             visitor, transport = door.buildProtocol(None), StringTransport()
             visitor.makeConnection(transport)
             visitor.dataReceived(line + b"\n")
@@ -395,7 +461,7 @@ class Real(TestCase):
 
     def test_a_path_that_is_too_long(self) -> None:
         """Then there is no door, and nothing is broken."""
-        door = Doorway(self.fail)
+        door = Doorway(self.fail, self.fail)
         door.open(reactor, self.here / ("x" * 120))
         door.close()
         self.assertEqual(list(self.here.iterdir()), [])
