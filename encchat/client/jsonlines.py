@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from encchat.client import events as e
 from encchat.client.show import body_lines
+from encchat.client.titles import retold
 from encchat.contents import CONTENTS, Delete, Edit, File, NoContent, Reaction, Reply
 from encchat.contents import parse as parse_content
 from encchat.core.plain import TALK, happening_line
@@ -78,16 +79,16 @@ def line(event: str, **fields: Value) -> bytes:
     return json.dumps(known, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def of_event(event: e.Event, ref: str | int | None = None) -> bytes | None:
+def of_event(event: e.Event, ref: str | int | None = None, me: str = "") -> bytes | None:
     """The line for what happened; ``ref`` is what the input gave for the message or the request that this
-    answers."""
-    told = _of_event(event)
+    answers. Sentences are for ``me``: a conversation is called by the other's name."""
+    told = _of_event(event, me)
     if told is None or ref is None or not (hasattr(event, "item") or hasattr(event, "request")):
         return told
     return _with(told, "ref", ref)
 
 
-def _of_event(event: e.Event) -> bytes | None:
+def _of_event(event: e.Event, me: str) -> bytes | None:
     match event:
         case e.Admitted(name, log, motd, _, new_log):
             return line("admitted", name=clean_line(name), log=log.hex(), new_log=new_log, motd=clean(motd))
@@ -132,13 +133,13 @@ def _of_event(event: e.Event) -> bytes | None:
                 room=item.room,
                 msgid=item.msgid.hex(),
                 code=clean_line(code),
-                text=clean_line(text),
+                text=clean_line(retold(text, me)),
             )
         case _:
-            return _other(event)
+            return _other(event, me)
 
 
-def _other(event: e.Event) -> bytes | None:
+def _other(event: e.Event, me: str) -> bytes | None:
     match event:
         case e.Delayed(code, text, seconds):
             return line("waiting", code=clean_line(code), text=clean_line(text), seconds=seconds)
@@ -199,7 +200,7 @@ def _other(event: e.Event) -> bytes | None:
         case e.IsTyping(room, name):
             return line("typing", room=clean_line(room), name=clean_line(name))
         case e.RequestFailed(_, code, text) | e.ServerComplains(code, text):
-            return line("error", code=clean_line(code), text=clean_line(text))
+            return line("error", code=clean_line(code), text=clean_line(retold(text, me)))
         case e.FileProgress():
             return line("file-progress", **_transfer(event), up=event.up, done=event.done, size=event.size)
         case e.FileGiven():
@@ -213,7 +214,7 @@ def _other(event: e.Event) -> bytes | None:
         case e.SealedNews(news):
             from encchat.client.sealedjson import of_news  # it uses what is here
 
-            return of_news(news)
+            return of_news(news, me)
         case e.ServerCloses(reason):
             return line("link", state="closing", text=clean_line(reason))
         case e.LinkLost(reason, wait):

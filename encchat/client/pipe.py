@@ -213,7 +213,7 @@ class Pipe(Shown):
             if not self._wants(event) or self._chat.hides(event):
                 continue
             if self._manner.json:
-                shown = jsonlines.of_event(event, self._input.ref(event))
+                shown = jsonlines.of_event(event, self._input.ref(event), self._chat.name)
                 if shown is not None:
                     room = _room_of(event)
                     conversing = is_conversation(room)

@@ -8,9 +8,9 @@ from encchat.core.sealed import events as fx
 from encchat.text import clean_line
 
 
-def of_news(news: fx.Event) -> bytes | None:
-    """The line for one piece of news; None for what is told in another way."""
-    words = " ".join(text.strip() for _, text in news_lines(news, ""))
+def of_news(news: fx.Event, me: str) -> bytes | None:
+    """The line for one piece of news, in words for ``me``; None for what is told in another way."""
+    words = " ".join(text.strip() for _, text in news_lines(news, me))
     match news:
         case fx.IdentityMet(name, fingerprint, trust):
             return line("identity-met", **_name(name), fingerprint=_text(fingerprint), trust=trust)

@@ -110,6 +110,15 @@ class Events(Page):
         if line is not None:
             self.check_line(line, OUT)
 
+    def test_sentences_are_for_oneself(self) -> None:
+        """A second machine of one's own is told what it is, and a conversation is called as elsewhere."""
+        for me, words in (("alice", "says which devices are yours"), ("bob", "ALICE'S KEY CHANGED")):
+            news = fx.IdentityChanged("alice", "SHA256:a", "SHA256:b", "")
+            self.assertIn(words, json.loads(jsonlines.of_event(e.SealedNews(news), None, me) or b"")["text"])
+        failed = e.RequestFailed(1, "cannot-change", "@alice&bob was not made")
+        told = json.loads(jsonlines.of_event(failed, None, "alice") or b"")
+        self.assertEqual(told["text"], "@bob was not made")
+
     def test_the_title_of_a_conversation(self) -> None:
         line = jsonlines.of_event(e.LeftRoom("@alice&bob"))
         assert line is not None
