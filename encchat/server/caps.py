@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from ipaddress import IPv6Address, ip_address
 
+#: The address of who comes through a unix socket.
+LOCAL = "local"
 #: Bits that tell IPv6 addresses of one site from another's: who has one address there has them all.
 SITE = 64
 
@@ -14,7 +16,7 @@ class Caps:
 
     :param connections: how many there may be in all.
     :param half_open: how many of one address that are not admitted.
-    :param per_address: how many of one address that are; 0: any number.
+    :param per_address: how many of one address in all, unless that is anybody's; 0: any number.
     """
 
     def __init__(self, connections: int, half_open: int, per_address: int = 0) -> None:
@@ -35,7 +37,7 @@ class Caps:
         half, admitted = self._half.get(host, 0), self._in.get(host, 0)
         if half >= self.half_open:
             return f"{half} connections of this address are not admitted yet (--max-half-open)"
-        if self.per_address and half + admitted >= self.per_address:
+        if self.per_address and half + admitted >= self.per_address and not is_anybodys(host):
             return f"there are {self.per_address} connections of this address (--max-per-address)"
         return None
 
@@ -59,6 +61,15 @@ def _less(counts: Counter[str], host: str) -> None:
     counts[host] -= 1
     if not counts[host]:
         del counts[host]
+
+
+def is_anybodys(host: str) -> bool:
+    """Whether an address tells nothing of who is behind it: a tunnel, a gateway or a proxy on this machine
+    brings everybody from the loopback, or through a unix socket."""
+    try:
+        return host == LOCAL or ip_address(host.partition("/")[0].partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def origin(host: str) -> str:

@@ -12,11 +12,9 @@ from zope.interface import implementer
 
 from encchat.core.hub import Hub
 from encchat.messages import PROTOCOL
-from encchat.server.caps import Caps, origin
+from encchat.server.caps import LOCAL, Caps, is_anybodys, origin
 from encchat.server.peers import Bridge, ClassicBridge, NativeBridge, Transport
 
-#: The address of who comes through a unix socket: anybody's.
-LOCAL = "local"
 #: Seconds between two log lines about connections that were turned away.
 QUIET = 60.0
 
@@ -39,9 +37,8 @@ class ChatProtocol(Protocol):
             self._bridge = ClassicBridge(hub, transport, self._admitted, self._server.reactor)
         else:
             assert transport.negotiatedProtocol == PROTOCOL.encode("ascii")
-            self._bridge = NativeBridge(
-                hub, transport, self._admitted, self._host if self._host != LOCAL else ""
-            )
+            known = "" if is_anybodys(self._host) else self._host
+            self._bridge = NativeBridge(hub, transport, self._admitted, known)
         transport.registerProducer(self, True)
         self._bridge.begin()
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
@@ -18,13 +19,13 @@ from encchat.core.admission import Policy
 from encchat.core.hub import COMPLAINT_LINES
 from encchat.core.identity import PeerIdentity
 from encchat.server import peers
-from encchat.server.caps import Caps, origin
+from encchat.server.caps import LOCAL, Caps, origin
 from encchat.server.factory import QUIET, ChatFactory, ChatProtocol
 from encchat.server.peers import MAX_LINE, STORING_PAUSE, where
 from encchat.wire import FrameSplitter, decode_server, encode
 from tests.core.world import World, identity, msgid, text
 
-HERE = IPv4Address("TCP", "127.0.0.1", 4000)
+HERE = IPv4Address("TCP", "192.0.2.1", 4000)
 
 
 class SecureTransport:
@@ -78,9 +79,9 @@ class Server:
         self.factory.hub = self.world.hub
 
     def connect(
-        self, key: str, protocol: bytes | None = b"encchat/1"
+        self, key: str, protocol: bytes | None = b"encchat/1", here: IAddress = HERE
     ) -> tuple[ChatProtocol, SecureTransport]:
-        built = self.factory.buildProtocol(HERE)
+        built = self.factory.buildProtocol(here)
         assert built is not None
         transport = SecureTransport(identity(key, authenticated=protocol is not None), protocol)
         built.makeConnection(cast(Any, transport))
@@ -117,7 +118,7 @@ class Native(SynchronousTestCase):
             [type(n) for n in news(to_alice)], [m.Welcome, m.Joined, m.Presence, m.Sent, m.Entry]
         )
         self.assertEqual(len(self.lines()), 1)
-        self.assertRegex(self.lines()[0], r"127.0.0.1:4000 admitted as alice over test, key SHA256:")
+        self.assertRegex(self.lines()[0], r"192.0.2.1:4000 admitted as alice over test, key SHA256:")
 
     def test_no_text_in_the_log(self) -> None:
         alice, _ = self.server.connect("alice")
@@ -189,6 +190,33 @@ class Native(SynchronousTestCase):
             self.server.feed(peer, m.Hello((1,), name))
             codes.append(getattr(news(transport)[0], "code", ""))
         self.assertEqual(codes, ["", "", "too-many-names"])
+
+    def test_what_connections_of_one_address_hold_back_is_bounded(self) -> None:
+        """Frames that are begun and never ended, by as many as one likes, do not fill the memory."""
+        self.patch(caps, "HELD", 1024 * 1024)
+        self.server = Server(Caps(100, 100))
+        half = (m.MAX_PAYLOAD).to_bytes(4, "big") + bytes(m.MAX_PAYLOAD - 10)
+        peers = []
+        for number in range(10):
+            peer, transport = self.server.connect(f"n{number}")
+            self.server.feed(peer, m.Hello((1,), f"n{number}"))
+            transport.written.clear()
+            peers.append((peer, transport))
+            for at in range(0, len(half), 65536):
+                if not transport.closed:
+                    peer.dataReceived(half[at : at + 65536])
+        closed = [transport for _, transport in peers if transport.closed]
+        self.assertEqual(len(closed), 10 - 1024 * 1024 // m.MAX_PAYLOAD)
+        self.assertEqual({news(transport)[0].code for transport in closed}, {"too-much-held"})
+        # What is let go can be held by others; and whoever sends ordinary frames has no part in it.
+        alice, to_alice = self.server.connect("alice")
+        self.server.feed(alice, m.Hello((1,), "alice"), m.Join(1, "+lobby"), text(2, "hello"))
+        self.assertFalse(to_alice.closed)
+        for peer, transport in peers:
+            peer.connectionLost(Failure(ConnectionDone()))
+        for at in range(0, len(half), 65536):
+            alice.dataReceived(half[at : at + 65536])
+        self.assertFalse(to_alice.closed)
 
     def test_lost_during_the_handshake(self) -> None:
         built = self.server.factory.buildProtocol(HERE)
@@ -364,9 +392,22 @@ class Counting(SynchronousTestCase):
         alice, _ = server.connect("alice")
         server.connect("bob")
         self.assertIsNone(server.factory.buildProtocol(HERE))
-        self.assertIsNotNone(server.factory.buildProtocol(IPv4Address("TCP", "127.0.0.2", 1)))
+        self.assertIsNotNone(server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 1)))
         server.feed(alice, m.Hello((1,), "alice"))
         self.assertIsNotNone(server.factory.buildProtocol(HERE))
+
+    def test_the_loopback_may_be_everybodys(self) -> None:
+        """A proxy, a gateway or a tunnel on this machine: how many come in, the cap on all of them says."""
+        for host in ("127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", LOCAL):
+            server = Server(Caps(100, 5, 1), new_names=1)
+            here = IPv6Address("TCP", host, 1) if ":" in host else IPv4Address("TCP", host, 1)
+            for name in ("alice", "bob"):
+                peer, transport = server.connect(name, here=here)
+                server.feed(peer, m.Hello((1,), name))
+                self.assertEqual([type(n) for n in news(transport)], [m.Welcome], host)
+            for _ in range(5):
+                self.assertIsNotNone(server.factory.buildProtocol(here))
+            self.assertIsNone(server.factory.buildProtocol(here), "half-open ones are counted for all")
 
     def test_what_counts_as_one_address(self) -> None:
         """Who has one IPv6 address has 2**64 of them."""
@@ -425,6 +466,6 @@ class Addresses(SynchronousTestCase):
     def test_forms(self) -> None:
         from twisted.internet.address import IPv6Address, UNIXAddress
 
-        self.assertEqual(where(HERE), "127.0.0.1:4000")
+        self.assertEqual(where(HERE), "192.0.2.1:4000")
         self.assertEqual(where(IPv6Address("TCP", "::1", 4)), "[::1]:4")
         self.assertIn("sock", where(UNIXAddress("/tmp/sock")))
