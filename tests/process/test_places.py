@@ -111,6 +111,48 @@ class Places(TerminalCase):
         await screen.hides("queued")
         await self.heard_once(service, screen)
 
+    async def test_two_clients_of_one_name(self) -> None:
+        """The second says so and is one more session: neither loses, doubles or sends what the other typed,
+        and what they share stays whole."""
+        service = await self.serve("--rate", "0")
+        first = await self.enter(service)
+        second = self.screen(service.address, columns=40, rows=10)
+        await second.told("one more")
+        await second.told("in +lobby with")
+        screens = (first, second)
+        for number in range(3):
+            for who, screen in enumerate(screens):
+                screen.enter(f"line {number} of {who}")
+        for screen in screens:
+            await screen.told("line 2 of 0")
+            await screen.told("line 2 of 1")
+        service.signal(signal.SIGKILL)
+        await service.end()
+        for who, screen in enumerate(screens):
+            await screen.told("Trying again")
+            screen.enter(f"queued by {who}")
+            await screen.shows(f"queued by {who}  (queued)")
+        second.hang_up()  # what it had typed is the next client's to send
+        await second.end()
+        service = await self.serve("--rate", "0", port=service.port)
+        third = self.screen(service.address)
+        await third.told("1 message of an earlier run to be sent")
+        first.enter("/reconnect")
+        await third.told("alice: queued by 1")
+        await first.told("alice: queued by 1")
+        await first.until(lambda: first.scrollback.count("alice: queued by 0") == 2, "it as sent")
+        for screen in (first, third):
+            screen.press("\x04")
+            await self.finish(screen)
+        told = self.client("--accept-new", "--tail", "20", service.address, name="bob")
+        self.assertEqual(await told.end(), 0, told.report())
+        said = [f"alice: line {number} of {who}" for number in range(3) for who in range(2)]
+        self.assertEqual(sorted(told.out), sorted([*said, "alice: queued by 0", "alice: queued by 1"]))
+        for name in ("client.sqlite", "history.sqlite"):
+            database = sqlite3.connect(self.profile / name)
+            self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+            database.close()
+
     async def test_no_home(self) -> None:
         """Nor one that could be made, whoever asks."""
         for home in ("/dev/null", "/proc/none"):
