@@ -23,7 +23,7 @@ PAGE = DOCS / "see-it.md"
 SECRET = "the password is swordfish"
 PORT = 9999
 #: Seconds that anything may take.
-PATIENCE = 60
+PATIENCE = 180
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
 CLIENT = ("-c", "from encchat.cli.client import main; main()")
 ADMIN = ("-c", "from encchat.cli.admin import main; main()")
