@@ -161,7 +161,7 @@ def measure(cipher: str, rate: int, keys: int, burst: int, certificates: Certifi
         shown = terminal.seen - seen
         spent = {who: cpu_of(pid) - before[who] for who, pid in pids.items()}
         grown = (rss_of(terminal.pid) - memory) / 2**20
-    print(f"{cipher}, {rate:,} messages/s asked, {shown / wall:,.0f} shown; {keys} keys")
+    print(f"{cipher}, {rate:,} messages/s asked, {shown / wall:,.0f} shown, {shown:,} in all; {keys} keys")
     raw, own = (sorted(times) for times in zip(*pairs, strict=True))
     for title, times in (("key to echo", raw), ("with a core of its own", own)):
         p50, p99, p999 = (times[min(len(times) - 1, int(len(times) * part))] for part in (0.5, 0.99, 0.999))
