@@ -138,6 +138,11 @@ class FrameSplitter:
         self.limit = limit
         self._held = bytearray()
 
+    @property
+    def held(self) -> int:
+        """Bytes of an unfinished frame."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that ``data`` completes, each whole.
 

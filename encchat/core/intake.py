@@ -66,6 +66,11 @@ class Intake:
         self._waiting: deque[tuple[m.ClientMessage | bytes, int]] = deque()
         self._waiting_bytes = 0
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of frames that wait."""
+        return self._waiting_bytes
+
     def receive_frames(self, frames: Sequence[bytes]) -> None:
         """Frames from the peer. What is wrong with one is answered, and closes unless it is merely new."""
         session = self._session

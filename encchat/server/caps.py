@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from ipaddress import IPv6Address, ip_address
 
+#: Bytes of messages that the connections of one address have begun, or have waiting, at most: as much as some
+#: hundred of them can hold.
+HELD = 32 * 1024 * 1024
 #: The address of who comes through a unix socket.
 LOCAL = "local"
 #: Bits that tell IPv6 addresses of one site from another's: who has one address there has them all.
@@ -26,6 +29,7 @@ class Caps:
         self._all = 0
         self._half: Counter[str] = Counter()
         self._in: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self._all
@@ -50,6 +54,15 @@ class Caps:
         """One of the address's half-open connections is admitted."""
         _less(self._half, host)
         self._in[host] += 1
+
+    def holds(self, host: str, more: int) -> bool:
+        """A connection of the address holds so many bytes more, or less; whether that is within bounds."""
+        self._held[host] += more
+        if self._held[host] > HELD and not is_anybodys(host):
+            return False
+        if not self._held[host]:
+            del self._held[host]
+        return True
 
     def closed(self, host: str, half_open: bool) -> None:
         """A connection went."""

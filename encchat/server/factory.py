@@ -38,7 +38,7 @@ class ChatProtocol(Protocol):
         else:
             assert transport.negotiatedProtocol == PROTOCOL.encode("ascii")
             known = "" if is_anybodys(self._host) else self._host
-            self._bridge = NativeBridge(hub, transport, self._admitted, known)
+            self._bridge = NativeBridge(hub, transport, self._admitted, known, self._holds)
         transport.registerProducer(self, True)
         self._bridge.begin()
 
@@ -66,6 +66,9 @@ class ChatProtocol(Protocol):
 
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost follows."""
+
+    def _holds(self, more: int) -> bool:
+        return self._server.caps.holds(self._host, more)
 
     def _admitted(self) -> None:
         if self._half_open:

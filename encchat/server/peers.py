@@ -135,13 +135,31 @@ def _more(left_out: int) -> str:
     return f" (and {left_out} like it were not logged)" if left_out else ""
 
 
+class TooMuchHeld(PeerError):
+    """The connections of your address have begun, and not ended, more messages than this server holds for one
+    address. Use fewer connections at once."""
+
+    code = "too-much-held"
+
+
 class NativeBridge(Bridge):
-    """A peer that speaks encchat/1."""
+    """A peer that speaks encchat/1.
+
+    :param holds: told how many bytes more, or less, of what the peer has begun are held here; whether that is
+        still within bounds.
+    """
 
     def __init__(
-        self, hub: Hub, transport: Transport, on_admitted: Callable[[], None], origin: str = ""
+        self,
+        hub: Hub,
+        transport: Transport,
+        on_admitted: Callable[[], None],
+        origin: str = "",
+        holds: Callable[[int], bool] = lambda more: True,
     ) -> None:
         super().__init__(hub, transport, on_admitted, origin)
+        self._holds = holds
+        self._held = 0
         self._splitter = FrameSplitter(m.MAX_PAYLOAD_BEFORE_ADMISSION)
         self.session = Session(hub, self.identity, self)
         self.session.dear = getattr(transport, "dear", False)
@@ -154,6 +172,30 @@ class NativeBridge(Bridge):
             self.session.fail(error)
             return
         self.session.receive_frames(frames)
+        self._count_held()
+
+    def _count_held(self) -> None:
+        held = self._splitter.held + self.session.intake.waiting_bytes
+        if held != self._held:
+            more, self._held = held - self._held, held
+            if not self._holds(more) and more > 0:
+                self.session.fail(TooMuchHeld())
+
+    def drained(self) -> None:
+        """The transport has taken what was written."""
+        super().drained()
+        self._count_held()
+
+    def release(self) -> None:
+        """Read on (IOutlet)."""
+        super().release()
+        self._count_held()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        super().lost()
+        held, self._held = self._held, 0
+        self._holds(-held)
 
     def write(self, data: bytes) -> None:
         """Send frames (IOutlet)."""

@@ -18,7 +18,7 @@ from encchat.core import appends
 from encchat.core.admission import Policy
 from encchat.core.hub import COMPLAINT_LINES
 from encchat.core.identity import PeerIdentity
-from encchat.server import peers
+from encchat.server import caps, peers
 from encchat.server.caps import LOCAL, Caps, origin
 from encchat.server.factory import QUIET, ChatFactory, ChatProtocol
 from encchat.server.peers import MAX_LINE, STORING_PAUSE, where
@@ -212,7 +212,7 @@ class Native(SynchronousTestCase):
         alice, to_alice = self.server.connect("alice")
         self.server.feed(alice, m.Hello((1,), "alice"), m.Join(1, "+lobby"), text(2, "hello"))
         self.assertFalse(to_alice.closed)
-        for peer, transport in peers:
+        for peer, _ in peers:
             peer.connectionLost(Failure(ConnectionDone()))
         for at in range(0, len(half), 65536):
             alice.dataReceived(half[at : at + 65536])
