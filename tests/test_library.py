@@ -90,3 +90,87 @@ class Page(ProcessCase):
             [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
         )
         self.assertEqual(ran.stdout, "False\n")
+
+
+#: Two connections in one process; reading that is cancelled, one connection that is closed thrice while the other
+#: goes on, errors with types of their own, an exception of the program's: at the end no thread is left.
+BOTH = """
+import asyncio, sys, threading
+from pathlib import Path
+
+kind, address, fingerprint, state = sys.argv[1:]
+if kind == "asyncio reactor":
+    from twisted.internet import asyncioreactor
+    asyncioreactor.install()
+
+from twisted.internet.defer import CancelledError, Deferred
+from encchat.client import connect
+from encchat.errors import RefusedError
+
+begin = asyncio.ensure_future if kind == "asyncio" else Deferred.fromCoroutine
+
+
+def client(name):
+    return connect(address, name=name, cipher="tls:trust=pin", pin=fingerprint, state=f"{state}/{name}")
+
+
+async def main(reactor=None):
+    alice = client("alice")
+    async with client("bob") as bob:
+        room = await bob.join("+lobby")
+        async with alice:
+            there = await alice.join("+lobby")
+            reading = begin(room.__anext__())
+            reading.cancel()
+            try:
+                await reading
+            except (asyncio.CancelledError, CancelledError):
+                print("cancelled")
+            await there.send("nothing was lost")
+            print((await room.__anext__()).text)
+        await alice.close()
+        await alice.close()
+        (Path(state) / "plan").write_text("plan" * 1000)
+        seq = await room.send_file(f"{state}/plan")
+        await room.save_file(seq, f"{state}/back")
+        print((Path(state) / "back").read_text() == "plan" * 1000)
+        try:
+            await bob.whois("nobody")
+        except RefusedError as error:
+            print(type(error).__name__)
+    try:
+        async with client("bob"):
+            raise ValueError("mine")
+    except ValueError as error:
+        print(error)
+
+
+if kind == "asyncio":
+    asyncio.run(main())
+else:
+    from twisted.internet.task import react
+    try:
+        react(lambda reactor: Deferred.fromCoroutine(main()))
+    except SystemExit as end:
+        print("code", end.code)
+print(*(thread.name for thread in threading.enumerate()))
+"""
+
+
+class Both(ProcessCase):
+    async def test_under_every_reactor(self) -> None:
+        service = await self.serve("--cipher", "tls:trust=pin")
+        fingerprint = service.listener()["fingerprint"]
+        (self.home / "both.py").write_text(BOTH)
+        (self.home / "state").mkdir(mode=0o700)
+        said = ["cancelled", "nothing was lost", "True", "RequestRefused", "mine"]
+        for kind in ("asyncio", "asyncio reactor", "reactor"):
+            child = self.spawn(
+                [str(self.home / "both.py"), kind, service.address, fingerprint, str(self.home / "state")],
+                Child(kind),
+            )
+            self.assertEqual(await child.end(), 0, child.report())
+            self.assertEqual(child.err, [])
+            code = [] if kind == "asyncio" else ["code 0"]
+            self.assertEqual(child.out, [*said, *code, "MainThread"], child.report())
+            (self.home / "state" / "back").unlink()
