@@ -11,6 +11,13 @@ class HelloTimeout(PeerError):
     code = "hello-timeout"
 
 
+class TooMuchHeld(PeerError):
+    """The connections of your address have begun, and not ended, more messages than this server holds for one
+    address. Use fewer connections at once."""
+
+    code = "too-much-held"
+
+
 class NotInRoom(RefusedError):
     """You are not in {room}. Join it first."""
 

@@ -21,6 +21,7 @@ from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import IOutlet
 from encchat.core.names import LOBBY
 from encchat.core.plain import entry_line
+from encchat.core.refusals import TooMuchHeld
 from encchat.core.session import Session
 from encchat.errors import EncchatError, PeerError, RefusedError
 from encchat.text import clean
@@ -133,13 +134,6 @@ class Bridge:
 
 def _more(left_out: int) -> str:
     return f" (and {left_out} like it were not logged)" if left_out else ""
-
-
-class TooMuchHeld(PeerError):
-    """The connections of your address have begun, and not ended, more messages than this server holds for one
-    address. Use fewer connections at once."""
-
-    code = "too-much-held"
 
 
 class NativeBridge(Bridge):
