@@ -225,9 +225,12 @@ class Reading:
             raise NotGenuine("wrong-sender", f"It was written by {key.user}, not by {entry.sender}.")
         if epoch is None or key.room_id != epoch.room_id:
             raise NotGenuine("wrong-room", "It was written in another room.")
-        known = entry.stamps if self._contacts.authority else _of_identity(entry, key.identity)
+        # A key that is only vouched for proves no identity; what it opens is shown as that.
+        by_name = self._contacts.authority or bool(key.vouched_by)
+        known = entry.stamps if by_name else _of_identity(entry, key.identity)
         said, index = self._decrypt(key, sealed)
-        self._check(entry, said, epoch, known)
+        stamp = self._check(entry, said, epoch, known)
+        identity = stamp.identity if key.vouched_by else key.identity
         if mine and said.n > self._rooms.last(entry.room):
             self._roll_back(entry)
         mark = Mark(index, entry.seq, said.n, said.mid)
@@ -235,10 +238,10 @@ class Reading:
         self._check_seen(entry, said)
         if not key.vouched_by:
             self._contacts.claim(entry.sender, entry.device, said.devices)
-        trust = self._contacts.trust_of(entry.sender, entry.device, key.identity)
+        trust = self._contacts.trust_of(entry.sender, entry.device, identity)
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
         what = (said.kind, said.target, said.body)
-        self._turn.tell(fx.Opened(*place, *what, trust, key.vouched_by, late, key.identity))
+        self._turn.tell(fx.Opened(*place, *what, trust, key.vouched_by, late, identity))
 
     def _decrypt(self, key: KeyState, sealed: Sealed) -> tuple[Payload, int]:
         try:
@@ -253,16 +256,18 @@ class Reading:
             raise NotGenuine("tampered", "It was changed on its way.")
         return payload.unpad(opened.plaintext), opened.message_index
 
-    def _check(self, entry: WaitingEntry, said: Payload, epoch: Epoch, known: Iterable[Stamp]) -> None:
-        """Whether what is inside names what is outside."""
+    def _check(self, entry: WaitingEntry, said: Payload, epoch: Epoch, known: Iterable[Stamp]) -> Stamp:
+        """Whether what is inside names what is outside. Returns what counts at its place."""
         if said.room_id != epoch.room_id:
             raise NotGenuine("wrong-room", "It was written in another room.")
         if (said.user, said.device) != (entry.sender, entry.device):
             raise NotGenuine("wrong-sender", f"It was written by {said.user}, not by {entry.sender}.")
         if said.mid != entry.msgid:
             raise NotGenuine("replayed", "The server shows a message again that was written once.")
-        if (said.epoch, said.roster) not in [(stamp.epoch, stamp.roster) for stamp in known]:
+        found = [stamp for stamp in known if (stamp.epoch, stamp.roster) == (said.epoch, said.roster)]
+        if not found:
             raise NotGenuine("stale-roster", "It was sealed for other members than were in the room then.")
+        return found[-1]
 
     def _check_seen(self, entry: WaitingEntry, said: Payload) -> None:
         """Whether its writer saw the same log as we did. What is wrong here concerns the whole room."""

@@ -107,6 +107,17 @@ class Restored(SynchronousTestCase):
         sync(self.alice, new)
         self.assertEqual(new.of(fx.Opened)[-1].vouched_by, "")
 
+    def test_on_a_machine_with_another_key(self) -> None:
+        """A new machine of bob's reads his own words and the others', as vouched for, also before the first
+        machine's key was accepted there."""
+        other = Person(self.server, "bob", identity_=identity("bob's next machine"), seed=1)
+        other.rooms = {self.room}
+        other.do(other.vault.restore(self.contents, self.server.now)[1])
+        other.sync()
+        self.assertEqual(other.codes(self.room), {})
+        self.assertEqual(other.texts(self.room), {2: "from alice", 3: "from bob"})
+        self.assertEqual({e.vouched_by for e in other.of(fx.Opened)}, {"backup"})
+
     def test_waiting_entries_open(self) -> None:
         """What was read before the backup was restored, and waited, is opened by it."""
         new = Person(self.server, "bob", seed=1)
