@@ -4,6 +4,7 @@ copied and brought back. All but ``restore`` work beside the running service."""
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from encchat.core.export import FORMATS
 from encchat.errors import ConfigError, UsageError
 from encchat.logs import archive, offline
 from encchat.logs import backup as copying
-from encchat.logs.files import create_file
+from encchat.logs.partials import finish, partial_beside
 from encchat.logs.verify import index_problem, verify
 from encchat.text import clean_line
 
@@ -129,20 +130,17 @@ def export_log(data: Path | None, names: tuple[str, ...], form: str, output: Pat
 
 @contextmanager
 def _writing(output: Path | None) -> Iterator[Any]:
-    """Standard output, or a new private file that is not there if it could not be written whole."""
+    """Standard output, or a new private file that has its name only once it is whole."""
     if output is None:
         yield codecs.getwriter("utf-8")(sys.stdout.buffer)
         return
     try:
-        create_file(output)
-        try:
-            with output.open("w", encoding="utf-8") as file:
+        if os.path.lexists(output):
+            raise FileExistsError(errno.EEXIST, "there is a file of this name")
+        with partial_beside(output) as partial:
+            with partial.open("w", encoding="utf-8") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            output.unlink(missing_ok=True)
-            raise
+            finish(partial, output)
     except OSError as error:
         raise ConfigError(reason=f"{output} cannot be written: {error.strerror or error}") from None
 

@@ -205,6 +205,19 @@ class Whole(LogCase):
         self.refused(78, "cannot be written", "log", "export", "--output", target)
         self.refused(78, "cannot be written", "log", "export", "--output", self.data / "no" / "file")
 
+    def test_output_that_was_cut_off_has_no_name(self) -> None:
+        target = self.data / "cut.txt"
+        before = sorted(os.listdir(self.data))
+
+        def die(*_: object) -> None:
+            self.assertFalse(target.exists())
+            raise OSError(28, "No space left on device")
+
+        with patch("encchat.cli.log.finish", die):
+            self.refused(78, "No space left", "log", "export", "--output", target)
+        left = sorted(name for name in os.listdir(self.data) if not name.endswith(("-wal", "-shm")))
+        self.assertEqual(left, before)
+
     def test_unknown_room(self) -> None:
         self.refused(2, "+nowhere", "log", "export", "--room", "+nowhere")
         self.assertEqual(self.invoke("log", "export", "--format", "docx").exit_code, 2)
