@@ -41,7 +41,7 @@ SEALED, ROSTER = "sealed", "roster"
 #: Rooms that are read at a time.
 _ROOMS_AT_A_TIME = 100
 #: Rooms of two people in which it is looked whether they have met.
-_ROOMS_LOOKED_AT = 20
+_ROOMS_LOOKED_AT = 100
 
 
 class Enrolment:
@@ -85,11 +85,14 @@ class Enrolment:
     async def have_met(self, name: str, other: str, here: Callable[[str, str], bool]) -> bool:
         """Whether a name has been in a sealed room in which the other one is, too: that it was named in a
         roster says nothing of it. ``here`` tells who is in a room now."""
-        shared = set(await self.rooms_of(name)).intersection(await self.rooms_of(other))
-        for room in sorted(shared)[:_ROOMS_LOOKED_AT]:
-            if here(room, name) or (room, name) in self._seen or await self._has_been(name, room):
+        rooms = set(await self.rooms_of(name)).intersection(await self.rooms_of(other))
+        # What is known costs nothing; and of the rest their own conversation comes first.
+        for room in rooms:
+            if here(room, name) or (room, name) in self._seen:
+                return True
+        for room in sorted(rooms, key=lambda room: (room[0] != "@", room))[:_ROOMS_LOOKED_AT]:
+            if await self._has_been(name, room):
                 self._seen[room, name] = None
-                self._seen.move_to_end((room, name))
                 if len(self._seen) > MOST:
                     self._seen.popitem(last=False)
                 return True

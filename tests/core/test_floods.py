@@ -121,6 +121,15 @@ class Letters(Case):
         mallory.ask(create(room, roster(room, "mallory", ["mallory", "alice"])))
         self.assertEqual(self.post(mallory, MAX_LETTERS), MAX_LETTERS // 4)
 
+    def test_rooms_that_somebody_else_makes_for_both_estrange_nobody(self) -> None:
+        bob, mallory = self.enter("bob"), self.enter("mallory", GOOD)
+        self.meet(bob)
+        for number in range(60):
+            room = f"#a{number:03}"
+            mallory.ask(create(room, roster(room, "mallory", ["mallory", "alice", "bob"]), number + 1))
+        bob.news()
+        self.assertEqual(self.post(bob, MAX_LETTERS), MAX_LETTERS // 2)
+
     def test_one_s_own_devices_are_no_strangers(self) -> None:
         phone = Gadget("alice", 2)
         peer = bound(self.world, phone)
