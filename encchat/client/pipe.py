@@ -306,8 +306,11 @@ class Pipe(Shown):
 
     def _judge_news(self, news: fx.Event) -> None:
         """Nobody is here to decide, unless something goes on listening."""
-        stays = self._manner.follow or self._manner.json
-        if isinstance(news, fx.SendBlocked | fx.RolledBack) and news.room == self._manner.room and not stays:
+        if self._manner.follow or self._manner.json:
+            return
+        here = getattr(news, "room", "") == self._manner.room
+        out = isinstance(news, fx.DeviceReady) and not news.listed and not is_open(self._manner.room)
+        if out or (isinstance(news, fx.SendBlocked | fx.RolledBack) and here):
             words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))
             self._give_up(Withheld(reason=words))
 

@@ -79,7 +79,8 @@ class Sending:
         from encchat.core.sealed import events as fx
 
         words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))
-        if isinstance(news, fx.SendBlocked | fx.RolledBack):
+        out = isinstance(news, fx.DeviceReady) and not news.listed
+        if out or isinstance(news, fx.SendBlocked | fx.RolledBack):
             self._give_up(Withheld(reason=words))
         elif isinstance(news, fx.IdentityChanged | fx.KeysRejected | fx.Forked):
             self._status(words)

@@ -12,8 +12,9 @@ from encchat.core.sealed.vault import Vault
 
 #: Seconds from one tick of the vault to the next.
 TICK = 5.0
-#: Ticks after which a machine that is not in its name's list looks whether it is.
-LOOK_EVERY = 12
+#: Ticks after which a machine that is not in its name's list looks whether it is: at first, later, and how
+#: many of the first there are.
+LOOK_SOON, LOOK_EVERY, SOON = 2, 12, 120
 #: Ticks for which, and how often, it is looked whether a machine asks for a place after /link was typed.
 LINKING_FOR, LINKING_EVERY = 180, 3
 #: How often keys are refused before a person hears of it.
@@ -85,13 +86,14 @@ class Answering(Sharing):
     def _look_for_acceptance(self) -> None:
         """While this machine is not in the list of its name, see now and then whether another let it in; and
         after /link, whether another asks to be let in."""
-        self._ticks = (self._ticks + 1) % LOOK_EVERY
+        self._ticks += 1
         self._linking = max(0, self._linking - 1)
         vault, user = self._vault, self._user
         if vault is None or not self._session.admitted:
             return
         listed = any(certificate.device.id == vault.device for certificate in vault.devices_of(user))
-        if (self._linking % LINKING_EVERY == 1) if listed else not self._ticks:
+        every = LOOK_SOON if self._ticks < SOON else LOOK_EVERY
+        if (self._linking % LINKING_EVERY == 1) if listed else self._ticks % every == 0:
             self.perform(lambda vault, now: vault.ask_devices(user, now))
 
 

@@ -12,7 +12,6 @@ from encchat.core.sealed import effects as fx
 from encchat.core.sealed.backup import Contents
 from encchat.core.sealed.formats import Certificate, fingerprint_of
 from encchat.core.sealed.numbers import SafetyNumber
-from encchat.core.sealed.sas import NothingToCompare
 from encchat.core.sealed.vault import Vault
 
 
@@ -108,17 +107,12 @@ class People(Bridge):
     # --------------------------------------------------------------------------------------- comparing
 
     def start_sas(self, name: str, device: str = "") -> bytes:
-        """Ask somebody to compare emoji, at one of their devices (empty: the newest). Returns what the others
-        take; ``SealedNews`` tells how it goes on.
+        """Ask somebody to compare emoji, at one of their devices (empty: at all, of which the first that answers
+        counts). Returns what the others take; ``SealedNews`` tells how it goes on.
 
         :raises NothingToCompare: there is no such device.
         """
         key = key_named(name)
-        if not device:
-            known = self._check().devices_of(key)
-            if not known:
-                raise NothingToCompare(reason=f"{name} has no device here yet")
-            device = max(known, key=lambda certificate: certificate.device.created).device.id
         started: list[bytes] = []
 
         def start(vault: Vault, now: int) -> fx.Outcome:

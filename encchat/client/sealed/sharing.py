@@ -30,6 +30,8 @@ class Sharing(Holder):
 
     _beside: Beside | None = None
     _reminded = False
+    #: Whether it was told that what is said waits for another machine of this name.
+    _told_out = False
     #: Rooms in which something is said through the other process.
     _through: frozenset[str] = frozenset()
 
@@ -74,6 +76,9 @@ class Sharing(Holder):
             raise
         if self._vault is None:
             raise SealedUnavailable(reason=self.why_not)
+        if self._vault.is_out and not self._told_out:
+            self._told_out = True
+            self._chat.warn("kept here, and sent once another machine of yours has let this one in: /devices")
 
     # ------------------------------------------------------------------------------ beside another one
 

@@ -240,6 +240,10 @@ class Verified:
     fingerprint: str
 
 
+#: Why a comparing ends at a device whose owner answered at another one.
+ELSEWHERE = "elsewhere"
+
+
 @dataclass(frozen=True, slots=True)
 class SasEnded:
     """The comparing ended without a result; ``reason`` is one word."""

@@ -70,6 +70,11 @@ class Publishing:
         """Machines of our own name that are in no list."""
         return [self._waiting[id] for id in sorted(self._waiting)]
 
+    @property
+    def is_out(self) -> bool:
+        """Whether it was told that this device takes no part (yet)."""
+        return self._told is False
+
     def connected(self) -> None:
         """A new connection: it is to be bound to this device."""
         self.disconnected()

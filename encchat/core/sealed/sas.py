@@ -9,6 +9,9 @@ Over to-device mail, between two devices::
     both show seven emoji out of the shared secret and both keys; a person on each side says "the same"
     sas_mac                       <->          a MAC over the sender's identity, under that secret
 
+All devices of the one who is asked get the start; the first that answers is the one that is compared with,
+and the others are told so. Only it learns the asker's key.
+
 The commitment comes before the reveal, so neither side can try keys until the signs fit: an attacker has one
 guess in 2^42. Nothing here is stored: what is not finished in ten minutes, or with the process, begins again.
 """
@@ -16,12 +19,13 @@ guess in 2^42. Nothing here is stored: what is not finished in ten minutes, or w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vodozemac import Curve25519PublicKey, EstablishedSas, Sas
 
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.contacts import Contacts
+from encchat.core.sealed.events import ELSEWHERE
 from encchat.core.sealed.formats import Certificate, digest, fingerprint_of
 from encchat.core.sealed.letters import SasCancel, SasKey, SasMac, SasStart
 from encchat.core.sealed.mail import LetterRefused, Mail
@@ -70,7 +74,8 @@ class NothingToCompare(RefusedError):
 
 @dataclass(slots=True)
 class _Running:
-    """One comparing. ``asker`` says whether we asked; ``theirs`` is the other key once it was shown."""
+    """One comparing. ``asker`` says whether we asked; ``theirs`` is the other key once it was shown.
+    ``others`` are the further devices that were asked, any of which may answer in the place of ``peer``."""
 
     peer: Certificate
     identity: bytes
@@ -83,6 +88,7 @@ class _Running:
     established: EstablishedSas | None = None
     confirmed: bool = False
     mac: str = ""
+    others: dict[str, Certificate] = field(default_factory=dict)
 
 
 class Comparing:
@@ -101,19 +107,25 @@ class Comparing:
     # -------------------------------------------------------------------------------------- people
 
     def start(self, name: str, device: str) -> bytes:
-        """Ask to compare with the person at this device. Returns the transaction.
+        """Ask to compare with the person at this device, or (empty) at whichever of ``name`` answers first.
+        Returns the transaction.
 
-        :raises NothingToCompare: there is no such device.
+        :raises NothingToCompare: there is no such device, or none at all.
         """
-        peer = self._contacts.certificate(name, device)
-        if peer is None:
-            raise NothingToCompare(reason=f"{name} has no such device")
+        known = self._contacts.devices(name)
+        asked = [each for each in known if device in ("", each.device.id)]
+        asked = [each for each in asked if each.device.id != self._own.id]
+        if not asked:
+            raise NothingToCompare(reason=f"{name} has no {'such device' if device else 'device here yet'}")
+        peer, *others = asked
         self._sweep()
         transaction = self._entropy(16)
         running = _Running(peer, self._contacts.peer(name).identity, True, self._turn.now)
         self._show_key(running)
+        running.others = {each.device.id: each for each in others}
         self._running[transaction] = running
-        self._mail.send(peer, SasStart(transaction, self._commitment(transaction, running.mine)))
+        for each in asked:
+            self._mail.send(each, SasStart(transaction, self._commitment(transaction, running.mine)))
         return transaction
 
     def accept(self, transaction: bytes) -> None:
@@ -148,6 +160,7 @@ class Comparing:
         running = self._running.pop(transaction, None)
         if running is not None:
             self._mail.send(running.peer, SasCancel(transaction, reason))
+            self._dismiss(transaction, running, reason)
             self._turn.tell(fx.SasEnded(transaction, running.peer.device.user, reason))
 
     # --------------------------------------------------------------------------------------- letters
@@ -162,16 +175,25 @@ class Comparing:
             self._asked(sender, content)
             return
         running = self._running.get(transaction)
-        if running is None or running.peer.device.id != sender.device.id:
+        ends = () if running is None else (running.peer.device.id, *running.others)
+        if running is None or sender.device.id not in ends:
             raise LetterRefused(reason="nothing is being compared with its sender")
+        if sender.device.id != running.peer.device.id:
+            if running.theirs:
+                return  # it answered as well, before it heard that another one did
+            running.others[running.peer.device.id] = running.peer
+            running.peer = running.others.pop(sender.device.id)
         match content:
             case SasKey(key=key):
                 self._key(transaction, running, key)
             case SasMac(mac=mac):
+                if running.established is None:
+                    raise LetterRefused(reason="it confirms signs before there are any")
                 running.mac = mac
                 self._finish(transaction, running)
             case SasCancel(reason=reason):
                 del self._running[transaction]
+                self._dismiss(transaction, running, reason)
                 self._turn.tell(fx.SasEnded(transaction, sender.device.user, reason))
 
     def _asked(self, sender: Certificate, content: SasStart) -> None:
@@ -195,6 +217,7 @@ class Comparing:
             running.established = running.sas.diffie_hellman(Curve25519PublicKey.from_bytes(key))
         if running.asker:
             self._mail.send(running.peer, SasKey(transaction, running.mine))
+            self._dismiss(transaction, running, ELSEWHERE)
         shown = running.established.bytes(self._info("sas", transaction, running, running.asker))
         indices = tuple(shown.emoji_indices)
         signs, words = zip(*(EMOJI[index] for index in indices), strict=True)
@@ -217,6 +240,12 @@ class Comparing:
             self._turn.tell(fx.SasEnded(transaction, name, "identity-changed"))
 
     # ---------------------------------------------------------------------------------------- parts
+
+    def _dismiss(self, transaction: bytes, running: _Running, reason: str) -> None:
+        """The other devices that were asked need not answer any more, if nobody told them yet."""
+        if running.asker and (reason == ELSEWHERE or not running.theirs):
+            for each in running.others.values():
+                self._mail.send(each, SasCancel(transaction, reason))
 
     def _show_key(self, running: _Running) -> None:
         running.sas = Sas()

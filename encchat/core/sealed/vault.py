@@ -141,6 +141,11 @@ class Vault(Desk):
         mine, name = self._own.id, self._own.user
         return not (self.contacts.has(name, mine) or self.contacts.is_revoked(name, mine))
 
+    @property
+    def is_out(self) -> bool:
+        """Whether nothing is sent, as another device of our name has to let this one in."""
+        return self._publishing.is_out
+
     # ---------------------------------------------------------------------------------------- rooms
 
     def entry(self, entry: Entry, chain: bytes, now: int) -> Outcome:
@@ -285,7 +290,8 @@ class Vault(Desk):
         return self._end()
 
     def start_sas(self, name: str, device: str, now: int) -> tuple[bytes, Outcome]:
-        """Ask the person at this device to compare emoji. Returns the transaction, too.
+        """Ask the person at this device (empty: at any of ``name``, of which the first that answers counts) to
+        compare emoji. Returns the transaction, too.
 
         :raises NothingToCompare: there is no such device.
         """

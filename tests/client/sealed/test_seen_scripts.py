@@ -113,6 +113,20 @@ class Scripts(SeenCase):
         self.assertIn("BOB'S KEY CHANGED", "\n".join(self.status))
         self.assertNotIn("hello", pipe._writer.data.decode())  # type: ignore[attr-defined]  # a stub's
 
+    def test_on_a_machine_that_was_not_let_in(self) -> None:
+        """A script does not wait for a person to let its machine in: it says so, and ends."""
+        self.alice.end()
+        person = self.person("bob", "a third", key=identity("bob's third"), vouched="bob", lane=None)
+        person.end()
+        person.by_itself, person.offline = False, True
+        Person.start(person)
+        console = Sending(self.town.clock, person.chat, "@alice&bob", "x", self.status.append)
+        person.chat._console = console
+        work: Deferred[int] = Deferred.fromCoroutine(console.run())
+        person.offline = False
+        self.town.later(30)
+        self.assertIn("let it in", str(self.failureResultOf(work, Withheld).value))
+
     def test_a_backup_from_a_script(self) -> None:
         pipe, reader = self.pipe(json=True)
         reading, writing = os.pipe()
