@@ -185,6 +185,8 @@ def _comparing(news: fx.SasAsked | fx.SasShown | fx.SasEnded | fx.Verified) -> W
                 (False, "    " + "   ".join(shown[4:])),
                 (False, f"/verify {name} same, or /verify {name} different"),
             ]
+        case fx.SasEnded(reason=fx.ELSEWHERE):
+            return [(False, f"comparing signs with {name} goes on at the machine where it was answered")]
         case fx.SasEnded(reason=reason):
             words_ = _ENDINGS.get(reason, _reason(reason))
             return [(words_[:3].isupper(), f"comparing signs with {name} came to nothing: {words_}")]

@@ -107,8 +107,8 @@ class People(Bridge):
     # --------------------------------------------------------------------------------------- comparing
 
     def start_sas(self, name: str, device: str = "") -> bytes:
-        """Ask somebody to compare emoji, at one of their devices (empty: at all, of which the first that answers
-        counts). Returns what the others take; ``SealedNews`` tells how it goes on.
+        """Ask somebody to compare emoji, at one of their devices (empty: at all, of which the first that
+        answers counts). Returns what the others take; ``SealedNews`` tells how it goes on.
 
         :raises NothingToCompare: there is no such device.
         """

@@ -290,8 +290,8 @@ class Vault(Desk):
         return self._end()
 
     def start_sas(self, name: str, device: str, now: int) -> tuple[bytes, Outcome]:
-        """Ask the person at this device (empty: at any of ``name``, of which the first that answers counts) to
-        compare emoji. Returns the transaction, too.
+        """Ask the person at this device (empty: at any of ``name``, of which the first that answers
+        counts) to compare emoji. Returns the transaction, too.
 
         :raises NothingToCompare: there is no such device.
         """

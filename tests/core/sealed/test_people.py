@@ -15,7 +15,7 @@ from encchat.core.sealed.identities import (
     LocalIdentity,
     check_identity_signature,
 )
-from encchat.core.sealed.letters import SasKey, SasStart
+from encchat.core.sealed.letters import SasKey, SasMac, SasStart
 from encchat.core.sealed.numbers import safety_number
 from encchat.core.sealed.publishing import NotOurDevice, NotOurList
 from encchat.core.sealed.sas import EMOJI, NothingToCompare
@@ -382,6 +382,51 @@ class Emoji(SynchronousTestCase):
         sync(self.alice, self.bob)
         self.assertEqual(self.alice.vault.trust("bob"), fx.VERIFIED)
         self.assertEqual(self.bob.vault.trust("alice"), fx.VERIFIED)
+
+    def test_any_device(self) -> None:
+        """All of bob's machines are asked. The first at which he answers is compared with; the other one is
+        told, and is shown no key."""
+        second = Person(self.server, "bob", seed=1)
+        self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
+        transaction, outcome = self.alice.vault.start_sas("bob", "", self.server.now)
+        self.alice.do(outcome)
+        for bob in (self.bob, second):
+            bob.sync()
+            self.assertEqual([event.name for event in bob.of(fx.SasAsked)], ["alice"])
+            bob.do(bob.vault.accept_sas(transaction, self.server.now))
+        sync(self.alice, self.bob, second)
+        self.assertEqual([event.reason for event in second.of(fx.SasEnded)], ["elsewhere"])
+        self.assertEqual(second.of(fx.SasShown), [])
+        self.assertEqual(self.alice.of(fx.MailRejected), [])
+        shown = [person.of(fx.SasShown)[-1].words for person in (self.alice, self.bob)]
+        self.assertEqual(shown[0], shown[1])
+        for person in (self.alice, self.bob):
+            person.do(person.vault.confirm_sas(transaction, self.server.now))
+        sync(self.alice, self.bob, second)
+        self.assertEqual(self.alice.vault.trust("bob"), fx.VERIFIED)
+
+    def test_declined_at_any_device(self) -> None:
+        """Who declines at one machine declines at all; who asked and stops is heard by all."""
+        second = Person(self.server, "bob", seed=1)
+        self.alice.do(self.alice.vault.ask_devices("bob", self.server.now))
+        for stops in (self.bob, second, self.alice):
+            transaction, outcome = self.alice.vault.start_sas("bob", "", self.server.now)
+            self.alice.do(outcome)
+            sync(self.bob, second)
+            stops.do(stops.vault.cancel_sas(transaction, self.server.now))
+            sync(self.alice, self.bob, second)
+            for person in (self.alice, self.bob, second):
+                self.assertEqual(person.of(fx.SasEnded)[-1].transaction, transaction)
+        self.assertEqual(self.alice.of(fx.MailRejected) + second.of(fx.MailRejected), [])
+
+    def test_confirmed_too_early(self) -> None:
+        """A MAC that comes before there are signs is thrown away."""
+        transaction = self.ask()
+        self.bob.vault._begin(self.server.now)
+        self.bob.vault._mail.send(self.alice.vault._own.certificate, SasMac(transaction, "x"))
+        self.bob.do(self.bob.vault._end())
+        sync(self.alice)
+        self.assertIn("before", self.alice.of(fx.MailRejected)[-1].reason)
 
     def test_table(self) -> None:
         """64 signs, all different."""
