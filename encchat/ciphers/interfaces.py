@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IConsumer, IProtocolFactory, IPushProduc
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
-from encchat.core.identity import PeerIdentity
+from encchat.core.identity import PeerIdentity, Shown
 
 if TYPE_CHECKING:
     from encchat.core.sealed.contacts import Vouches
@@ -81,6 +81,10 @@ class ISecureTransport(ITransport, IConsumer, IPushProducer):
     )
     peerIdentity: PeerIdentity | None = Attribute("Who the peer is; None before handshakeCompleted.")
     dear: bool = Attribute("Whether writing takes so long (200 µs a KiB) that little is done at once.")
+
+    refused: Shown | None = Attribute(
+        "When connectionLost is told: whom the cipher turned away or cut off for who it is; else None."
+    )
 
     def abortConnection() -> None:
         """Close at once and forget what is still to be sent."""

@@ -24,7 +24,7 @@ from encchat.ciphers.below import Producer, where
 from encchat.ciphers.ending import CLOSE_DEADLINE, Ending, HandshakeCut, HandshakeTimeout
 from encchat.ciphers.inbox import ABOVE
 from encchat.ciphers.interfaces import HANDSHAKE_DEADLINE, ISecureTransport
-from encchat.core.identity import PeerIdentity
+from encchat.core.identity import PeerIdentity, Shown
 from encchat.errors import EncchatError
 from encchat.text import clean_line
 
@@ -43,6 +43,11 @@ class CipherLayer(Ending):
 
     #: Protecting what is written takes so long that others have to wait: about 200 µs a KiB.
     dear: ClassVar[bool] = False
+
+    @property
+    def refused(self) -> Shown | None:
+        """Whom the cipher turned away or cut off for who it is, if it looks at that itself."""
+        return None
 
     # -------------------------------------------------------------------- what a cipher is made of
 

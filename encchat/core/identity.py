@@ -38,3 +38,12 @@ class PeerIdentity:
     summary: str
     #: False when the peer proved nothing (the classic profile).
     authenticated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Whom a cipher turned away or cut off. In a handshake this is only what the peer showed: it proved
+    nothing, and may have shown somebody else's. What cannot be read is empty."""
+
+    name: str
+    fingerprint: str

@@ -39,7 +39,7 @@ WAITING = 20_000
 #: Lines that anybody can cause: a second, and at once.
 RATES = {"admit": (0.5, 15_000), "refuse": (0.25, 500), "other": (0.5, 5000)}
 #: What only operators and admins do, and whoever has a certificate: it is always kept.
-ALWAYS = frozenset({"kick", "ban", "unban", "rename", "rekey", "announce", "takeover"})
+ALWAYS = frozenset({"kick", "ban", "unban", "rename", "rekey", "announce", "takeover", "cut"})
 
 
 @implementer(IAudit)

@@ -11,6 +11,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from encchat.core.hub import Hub
+from encchat.core.identity import Shown
+from encchat.errors import EncchatError
 from encchat.messages import PROTOCOL
 from encchat.server.caps import LOCAL, Caps, is_anybodys, origin
 from encchat.server.peers import Bridge, ClassicBridge, NativeBridge, Transport
@@ -51,8 +53,20 @@ class ChatProtocol(Protocol):
         """The connection is gone; whose fault it was, the cipher has logged."""
         self._server.caps.closed(self._host, self._half_open)
         self._half_open = False
+        self._note_refused(reason)
         if self._bridge is not None:
             self._bridge.lost()
+
+    def _note_refused(self, reason: Failure) -> None:
+        """Whom the cipher turned away, or cut off: for the audit log."""
+        refused: Shown | None = getattr(self.transport, "refused", None)
+        if refused is None or not isinstance(reason.value, EncchatError):
+            return
+        hub, code = self._server.hub, reason.value.code
+        if self._bridge is not None:
+            hub.note("cut", refused.name, refused.fingerprint, code=code)
+        else:
+            hub.note("refuse", refused.name, refused.fingerprint, asked="handshake", code=code)
 
     def pauseProducing(self) -> None:
         """The transport holds as much as it should."""

@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from encchat.ciphers.tls.failures import CertificateRefused, Revoked
 from encchat.ciphers.tls.hosts import HostCheck
 from encchat.ciphers.tls.words import Showing, verify_error
-from encchat.core.identity import PeerIdentity, fingerprint
+from encchat.core.identity import PeerIdentity, Shown, fingerprint
 from encchat.errors import EncchatError
 from encchat.pki.names import issuer_of, subject_of, user_of
 from encchat.pki.profiles import Role, check_role, check_strength, spki
@@ -60,6 +60,8 @@ class Judge:
         """``revoked`` gives what is revoked at the time of asking: lists may change during a handshake."""
         self.showing = showing
         self.refusal: EncchatError | None = None
+        #: Whose certificate was refused, by OpenSSL or by us.
+        self.shown: Shown | None = None
         #: True when it is we who refused, and OpenSSL had no objection.
         self.overruled = False
         #: True when the peer offered protocols, and ours was not among them (ALPN).
@@ -82,6 +84,8 @@ class Judge:
                 peer=self.showing.peer, subject="unreadable", why="it cannot be understood"
             )
         self.overruled = self.refusal is not None and not error
+        if self.refusal is not None:
+            self.shown = _shown(certificate) if depth == 0 else Shown("", "")
         return self.refusal is None
 
     def read(self, der: bytes) -> Leaf:
@@ -113,6 +117,8 @@ class Judge:
         for certificate in chain:
             serial = certificate.serial_number
             if serial in revoked.get(certificate.issuer.public_bytes(), ()):
+                if self._leaf is not None:
+                    self.shown = Shown(self._leaf.user or "", self._leaf.fingerprint)
                 raise Revoked(peer=self.showing.peer, subject=subject_of(certificate), serial=serial)
 
     def identity(self, connection: SSL.Connection) -> PeerIdentity | None:
@@ -184,6 +190,19 @@ def _leaf(certificate: x509.Certificate, user: str | None, words: str) -> Leaf:
     key = certificate.public_key()
     until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
     return Leaf(fingerprint(spki(key)), user, f"{words} until {until}, {key_words(key)} key")
+
+
+def _shown(certificate: crypto.X509) -> Shown:
+    """What a certificate says that nobody believes."""
+    try:
+        read = certificate.to_cryptography()
+        key = fingerprint(spki(read.public_key()))
+    except Exception:  # hostile input: it was refused already, and here it is only told of
+        return Shown("", "")
+    try:
+        return Shown(user_of(read).shown, key)
+    except EncchatError:
+        return Shown("", key)
 
 
 def key_words(key: CertificatePublicKeyTypes) -> str:

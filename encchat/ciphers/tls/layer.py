@@ -30,7 +30,7 @@ from encchat.ciphers.tls.failures import (
 from encchat.ciphers.tls.hello import ENOUGH, Alert, plain_alert
 from encchat.ciphers.tls.judge import Judge, agreement
 from encchat.ciphers.tls.words import handshake_error
-from encchat.core.identity import PeerIdentity
+from encchat.core.identity import PeerIdentity, Shown
 from encchat.errors import EncchatError
 
 #: Bytes of plain text in the largest record (RFC 8446, section 5.1). OpenSSL's buffers keep the size that
@@ -74,6 +74,11 @@ class TlsLayer(CipherLayer):
         if self._usable() and self._judge.may_be_revoked():
             chain = self._tls.get_verified_chain(as_cryptography=True)
             self.guarded(self._judge.check_revoked, chain or ())
+
+    @property
+    def refused(self) -> Shown | None:
+        """Whose certificate was refused."""
+        return self._judge.shown
 
     @property
     def agreed(self) -> tuple[str, str, str]:
