@@ -92,8 +92,8 @@ class Page(ProcessCase):
         self.assertEqual(ran.stdout, "False\n")
 
 
-#: Two connections in one process; reading that is cancelled, one connection that is closed thrice while the other
-#: goes on, errors with types of their own, an exception of the program's: at the end no thread is left.
+#: Two connections in one process; reading that is cancelled, one connection that is closed thrice while the
+#: other goes on, errors with types of their own, an exception of the program's: no thread is left at the end.
 BOTH = """
 import asyncio, sys, threading
 from pathlib import Path

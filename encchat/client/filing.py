@@ -83,8 +83,8 @@ COMMANDS = (
         "[NUMBER] [PATH]",
         "save a file that somebody gave, the last one if you give no number",
         save,
-        "as in /save 41, or /save 41 ~/plans/; without a path it goes to your downloads, or where there is no "
-        "such directory to where encchat-client was started. Nothing is ever overwritten",
+        "as in /save 41, or /save 41 ~/plans/; without a path it goes to your downloads, or where there is "
+        "no such directory to where encchat-client was started. Nothing is ever overwritten",
     ),
     Command("files", "[stop NUMBER]", "the files on their way; /files stop 2 stops one", files),
 )

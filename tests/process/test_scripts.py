@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.client.test_json_page import OUT, Page
 from tests.process.harness import CLIENT, ROOT, Child, reactor
 from tests.process.keys import place_identity
 from tests.process.test_client_pipe import QUICK, ClientCase
@@ -108,6 +109,91 @@ class Extracts(ClientCase):
         self.assertEqual(child.err[-1], "code 1")
         said = [line for line in child.err[:-1] if "connected as" not in line and "in +lobby" not in line]
         self.assertEqual(said, [])
+
+
+class Lines(ClientCase):
+    async def test_what_a_line_may_be(self) -> None:
+        """Line ends of Windows, empty lines, NUL and escape sequences, bytes that are no text, one that is far
+        too long, and a last one without an end."""
+        service = await self.serve("--rate", "0", *QUICK)
+        (self.home / "input").write_bytes(
+            b"one\r\ntwo\r\n\r\n\nnul\0inside\nbad \xff\xfe\nesc \x1b[31mred\n" + b"z" * 70_000 + b"\nlast"
+        )
+        sending = (
+            f"$CLIENT --name alice --accept-new {' '.join(QUICK)} {service.address} < {self.home / 'input'}"
+        )
+        sent = await self.finish(self.shell(sending), 1)
+        self.assertIn("encchat-client: line 6: The line is not UTF-8 text and was not sent.", sent.err)
+        self.assertEqual(sum("line 8 is too long for one message" in line for line in sent.err), 1)
+        read = await self.run_client("--accept-new", "--tail", "99", *QUICK, service.address, name="bob")
+        said = [line.removeprefix("alice: ") for line in read.out]
+        self.assertEqual(said[:4], ["one", "two", "nulinside", "esc red"])
+        self.assertEqual("".join(said[4:-1]), "z" * 70_000)
+        self.assertEqual(said[-1], "last")
+
+    async def test_the_last_ones_and_then_all_that_follow(self) -> None:
+        service = await self.serve(*QUICK)
+        sending = ("--accept-new", *QUICK, "--send", "+lobby")
+        for text in ("one", "two", "three"):
+            await self.run_client(*sending, text, service.address)
+        reader = self.client("--accept-new", *QUICK, "--tail", "2", "--follow", service.address, name="bob")
+        reader.close_stdin()
+        await reader.line("alice: three")
+        await self.run_client(*sending, "four", service.address)
+        await reader.line("alice: four")
+        self.assertEqual(reader.out, ["alice: two", "alice: three", "alice: four"])
+        reader.signal(signal.SIGINT)
+        await self.finish(reader, 130)
+
+
+class Told(ClientCase, Page):
+    """What the real program prints with --json is what docs/json.md says, field by field."""
+
+    async def test_a_conversation(self) -> None:
+        service = await self.serve("--rate", "0", *QUICK, "--motd", "Be kind.")
+        (self.home / "plan").write_text("plan")
+        options = ("--accept-new", "--json", *QUICK, service.address)
+        alice, bob = self.client(*options, name="alice"), self.client(*options, name="bob")
+        for child in (alice, bob):
+            await child.line('"caught-up"')
+        asked = {
+            "/who": "members",
+            "/rooms": "rooms",
+            "/whois bob": "profile",
+            "/access": "about",
+            "/history 5": "history",
+            "/search hello": "found",
+            "/link": "link-code",
+            "/topic tea": "sent",
+            "/kick bob": "done",
+            "/join +ops": "joined",
+            "/whois nobody": "error",
+            f"/file {self.home / 'plan'}": "file-given",
+            "/save 99": "file-failed",
+            "/go": "notice",
+            "/part +ops": "left",
+        }
+        alice.say('{"command": "/join +team", "ref": 0}')
+        await alice.line('"room":"+team"')
+        bob.say('{"command": "/join +team"}')
+        await bob.line('"joined","room":"+team"')
+        alice.say('{"text": "hello bob", "room": "+team", "ref": "t"}')
+        for number, (command, event) in enumerate(asked.items()):
+            before = len(alice.out)
+            alice.say(json.dumps({"command": command, "room": "+team", "ref": number}))
+            line = await alice.line(f'"event":"{event}"', before)
+            if event not in ("joined", "left", "notice", "file-given", "file-failed"):
+                self.assertEqual(json.loads(line).get("ref"), number, line)
+        await bob.line('"put-out","room":"+team"')
+        bob.say('{"text": "x", "room": "+team"}', "nonsense", '{"text": "waves", "kind": "me"}')
+        await bob.line('"line":3')
+        await alice.line('"kind":"me"')
+        told: set[str] = set()
+        for child in (alice, bob):
+            child.close_stdin()
+            await child.end()
+            told |= {self.check_line(line.encode() + b"\n", OUT) for line in child.out}
+        self.assertLessEqual({*asked.values(), "admitted", "message", "presence", "put-out"}, told)
 
 
 class Examples(ClientCase):
