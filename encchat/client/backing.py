@@ -71,6 +71,7 @@ def backup(c: Commands, rest: str) -> None:
         c.teach("backup")
     path = Path(rest.strip("'\"")).expanduser()
     if path.exists() or path.is_symlink():
+        c.screen.trouble = True
         raise CannotBackUp(path=str(path), reason="there is something already")
     contents = c.chat.sealed.contents()
     c.screen.busy += 1

@@ -17,6 +17,8 @@ from encchat.client.sealed.telling import key_of
 from encchat.core.names import is_conversation, is_open
 from encchat.errors import PeerError
 
+#: What the server puts somebody out with who left for good, here or at another machine.
+LEFT = "left"
 #: Entries that were opened and perhaps not shown, of which so many are shown when a room is joined again.
 AGAIN = 1000
 
@@ -188,7 +190,10 @@ class Bridge(Answering):
         self._memory.change_note(room, out=True)
         if isinstance(event, e.LeftRoom):
             return (event,)
-        return (event, *self._give_up(room, event.code, event.text))
+        wanted = room in self._leaving and isinstance(event, e.PutOut) and event.code == LEFT
+        self._leaving.discard(room)
+        left = e.LeftRoom(room) if wanted else event
+        return (left, *self._give_up(room, event.code, event.text))
 
     def _hurried(self) -> list[e.Event]:
         """What waits for letters has waited long enough."""

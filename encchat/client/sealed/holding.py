@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: What a vault knows of rooms, which the logs of a server that began anew contradict.
 OF_ROOMS = ("room", "place", "chain", "waiting", "held", "anchor", "marks", "lane")
 #: What is done when a room is made; a conversation is made without a word.
-CREATE, CONVERSE = "create", "converse"
+CREATE, CONVERSE, LEAVE = "create", "converse", "leave"
 #: Seconds after which it is looked whether a store that failed can be written again: at first, and at most.
 MEND_AFTER, MEND_EVERY = 5.0, 60.0
 #: Messages of other processes that are known as theirs, at most.
@@ -92,6 +92,8 @@ class Holder:
         #: Rooms that are being made, or entered because somebody writes to them.
         self.entering: set[str] = set()
         self._unmade: list[tuple[str, str, str]] = []
+        #: Rooms that this run leaves for good.
+        self._leaving: set[str] = set()
         #: Why rooms could not be made or entered.
         self.reasons: dict[str, str] = {}
         self._untold: list[e.Event] = []
@@ -339,6 +341,8 @@ class Holder:
         if item is not None:
             return (e.NotSent(item, code, reason),)
         request, act = self._acts.pop(msgid, (0, ""))
+        if act == LEAVE:
+            self._leaving.discard(room)
         if act in (CREATE, CONVERSE):
             if act == CONVERSE and code == EXISTS:  # the other one was faster
                 return (e.ActDone(0, act, room, 0, 0),)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from encchat.client import events as e
 from encchat.client.outbox import Item
 from encchat.client.sealed.doorway import Answer, Ask
-from encchat.client.sealed.holding import MAX_GUESTS, refusing
+from encchat.client.sealed.holding import LEAVE, MAX_GUESTS, refusing
 from encchat.client.sealed.kept import Kept
 from encchat.client.sealed.people import People, key_named
 from encchat.core.names import BadRoom, conversation, is_conversation, is_open, other, parse_name, parse_room
@@ -150,9 +150,10 @@ class SealedRooms(People):
         return self._change(room, "renew", Change(renew=(key_named(name),)))
 
     def leave(self, room: str) -> int:
-        """Leave a room for good. (One parts from a conversation, ``Session.part``, and is in it all the
-        same.)"""
-        return self._change(room, "leave", Change(leave=True))
+        """Leave a room for good; ``LeftRoom`` follows, too. (One parts from a conversation, ``Session.part``,
+        and is in it all the same.)"""
+        self._leaving.add(room)
+        return self._change(room, LEAVE, Change(leave=True))
 
     def conversation(self, name: str) -> str:
         """The sealed conversation with somebody, which is made or entered if need be: one may write to it at

@@ -34,7 +34,9 @@ class Backups(SeenCase):
         self.assertIn(f"sealed rooms are in {path}", shown)
         self.assertNotIn("long enough", self.alice.text)
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.alice.screen.trouble = False
         self.assertIn("something already", self.alice.type(f"/backup {path}"))
+        self.assertTrue(self.alice.screen.trouble, "a script is told by the exit code that there is none")
         self.assertNotIn("long enough", self.bob.text)
         self.assertRaises(WrongPassphrase, read_backup, str(path), lambda: "long enough 2")
         contents = read_backup(str(path), lambda: "long enough 1")
@@ -112,6 +114,16 @@ class Scripts(SeenCase):
         self.failureResultOf(self.run_(pipe), Withheld)
         self.assertIn("BOB'S KEY CHANGED", "\n".join(self.status))
         self.assertNotIn("hello", pipe._writer.data.decode())  # type: ignore[attr-defined]  # a stub's
+
+    def test_left_as_it_was_told(self) -> None:
+        """Who leaves for good is told just that, and what was asked for was done."""
+        pipe, reader = self.pipe(json=True)
+        reader.feed(b'{"command": "/leave yes"}\n', b"")
+        self.assertEqual(self.successResultOf(self.run_(pipe)), 0)
+        told = [json.loads(line) for line in pipe._writer.data.splitlines()]  # type: ignore[attr-defined]
+        names = [line["event"] for line in told]
+        self.assertIn("left", names)
+        self.assertNotIn("put-out", names)
 
     def test_on_a_machine_that_was_not_let_in(self) -> None:
         """A script does not wait for a person to let its machine in: it says so, and ends."""
