@@ -19,7 +19,13 @@ from encchat.core.sealed.formats import (
 from encchat.core.sealed.own import Own
 from encchat.core.sealed.ratchets import sign
 from encchat.core.sealed.rooms import Epoch
-from encchat.core.sealed.rosters import GENESIS_EPOCH, check_genesis, check_successor, without
+from encchat.core.sealed.rosters import (
+    GENESIS_EPOCH,
+    RosterRefused,
+    check_genesis,
+    check_successor,
+    without,
+)
 from encchat.errors import RefusedError
 
 
@@ -31,6 +37,10 @@ class CannotChange(RefusedError):
 
 class CannotMake(CannotChange):
     """{room} was not made: {reason}."""
+
+
+class OnlyAdmins(RosterRefused):
+    """Only an admin of {room} may do that; /who shows them."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -99,7 +109,12 @@ def next_roster(
     if len(members) > MAX_MEMBERS or len(admins) > MAX_ADMINS:
         raise CannotChange(room=old.room, reason=f"it can have {MAX_MEMBERS} members and {MAX_ADMINS} admins")
     new = Roster(old.room, old.epoch + 1, epoch.hash, members, tuple(admins), policy, me, now, salt)
-    check_successor(old, epoch.hash, new)
+    try:
+        check_successor(old, epoch.hash, new)
+    except RosterRefused:
+        if me in known and me not in old.admins:
+            raise OnlyAdmins(room=old.room) from None
+        raise
     return new
 
 

@@ -41,7 +41,7 @@ class Rooms(SeenCase):
         self.assertIn("alice took from bob the right", self.alice.type("/deop bob"))
         self.assertIn("alice put carol out", self.alice.type("/kick carol"))
         self.bob.type("/go #tea")
-        self.assertIn("does not hold: bob may not make it", self.bob.type("/kick alice"))
+        self.assertIn("Only an admin of #tea may do that; /who shows them.", self.bob.type("/kick alice"))
         self.assertEqual(carol.screen.room, LOBBY)
 
     def test_what_does_not_exist_teaches(self) -> None:
