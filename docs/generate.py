@@ -53,9 +53,7 @@ TAGS = {kind.__name__: str(kind.__struct_config__.tag) for kind in (*CLIENT_MESS
 STRUCTURES = tuple(
     value
     for value in vars(values).values()
-    if isinstance(value, type)
-    and issubclass(value, msgspec.Struct)
-    and value.__module__ == values.__name__
+    if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == values.__name__
 )
 
 
