@@ -67,7 +67,7 @@ class Reading:
 
         :raises OutOfOrder: it is not the next one.
         """
-        if not self._rooms.advance(entry.room, entry.seq, chain):
+        if not self._rooms.places.advance(entry.room, entry.seq, chain):
             return False
         sender = key_of(entry.sender)
         if entry.kind == "roster":
@@ -231,7 +231,7 @@ class Reading:
         said, index = self._decrypt(key, sealed)
         stamp = self._check(entry, said, epoch, known)
         identity = stamp.identity if key.vouched_by else key.identity
-        if mine and said.n > self._rooms.last(entry.room):
+        if mine and said.n > self._rooms.places.last(entry.room):
             self._roll_back(entry)
         mark = Mark(index, entry.seq, said.n, said.mid)
         self._ledger.admit(entry.room, entry.device, sealed.session, mark)
@@ -273,7 +273,7 @@ class Reading:
         """Whether its writer saw the same log as we did. What is wrong here concerns the whole room."""
         if said.seen >= entry.seq:
             raise NotGenuine("reordered", "It stands before something that its writer had seen.")
-        if self._rooms.chain_at(entry.room, said.seen) != said.chain:
+        if self._rooms.places.chain_at(entry.room, said.seen) != said.chain:
             self._rooms.fork(entry.room)
             self._turn.tell(fx.Forked(entry.room, entry.seq, entry.sender))
             raise NotGenuine("forked", f"The server showed {entry.sender} another history of this room.")

@@ -1,4 +1,4 @@
-"""Who is in a sealed room, and how far we have read it: the chain of signed rosters, and the log's own chain.
+"""Who is in a sealed room: the chain of signed rosters.
 
 A roster counts when it follows the last one by the rule in ``rosters``, and a device of its maker signed it
 whose identity is the maker's for us. One that follows but whose signer we cannot be sure of (another
@@ -21,6 +21,7 @@ from encchat.core.sealed.certificates import check_certificate, check_device_lis
 from encchat.core.sealed.contacts import Contacts
 from encchat.core.sealed.formats import Certificate, Roster, RosterEntry
 from encchat.core.sealed.keeper import Keeper
+from encchat.core.sealed.places import Places
 from encchat.core.sealed.ratchets import check_device_signature
 from encchat.core.sealed.rosters import (
     GENESIS_EPOCH,
@@ -31,19 +32,11 @@ from encchat.core.sealed.rosters import (
     removed,
 )
 from encchat.errors import EncchatError, PeerError
-from encchat.messages import GENESIS
 
 #: Rosters of a room that are set aside at most.
 MAX_ASIDE = 20
-_BLOCK = 32
 
 parse_roster = lru_cache(maxsize=256)(formats.parse_roster)
-
-
-class OutOfOrder(PeerError):
-    """The entry {seq} of {room} does not follow what was read before."""
-
-    code = "out-of-order"
 
 
 class RoomState(msgspec.Struct):
@@ -57,26 +50,6 @@ class RoomState(msgspec.Struct):
     aside: list[bytes] = []
     aside_at: list[tuple[int, int]] = []
     forked: bool = False
-
-
-class Place(msgspec.Struct):
-    """How far a room was read: the chain after entry ``at`` is the last of ``chains``, which go back to the
-    last multiple of 32. ``n`` is that of our own last message that is on its way no more."""
-
-    at: int = 0
-    chains: list[bytes] = []
-    n: int = 0
-
-    @property
-    def chain(self) -> bytes:
-        """The log's chain after entry ``at``."""
-        return self.chains[-1] if self.chains else GENESIS
-
-
-class Block(msgspec.Struct):
-    """The chain after each of 32 consecutive entries."""
-
-    chains: list[bytes]
 
 
 class Anchor(msgspec.Struct):
@@ -99,25 +72,21 @@ class Epoch:
 
 
 class Rooms:
-    """All sealed rooms, kept as records of the kinds ``room``, ``place`` and ``chain``."""
+    """All sealed rooms, kept as records of the kinds ``room`` and ``anchor``; ``places`` is how far each was
+    read."""
 
     def __init__(self, keeper: Keeper, turn: fx.Turn, contacts: Contacts, me: str) -> None:
         self._keeper = keeper
         self._turn = turn
         self._contacts = contacts
         self._me = me
+        self.places = Places(keeper)
         self._epochs: dict[str, Epoch] = {}
-        #: The last ``n`` that was taken in each room.
-        self._counts: dict[str, int] = {}
         self._in_doubt = {name for name, state in keeper.scan("room", RoomState) if state.aside}
 
     def state(self, room: str) -> RoomState:
         """What is known of a room."""
         return self._keeper.get("room", room, RoomState) or RoomState(room)
-
-    def place(self, room: str) -> Place:
-        """How far it was read."""
-        return self._keeper.get("place", room, Place) or Place()
 
     def epoch(self, room: str) -> Epoch | None:
         """What counts in a room now; None before its first roster."""
@@ -133,56 +102,6 @@ class Rooms:
     def names(self) -> list[str]:
         """All rooms, in the order of their names."""
         return [id for id, _ in self._keeper.scan("room", RoomState)]
-
-    # ------------------------------------------------------------------------------------- position
-
-    def advance(self, room: str, seq: int, chain: bytes) -> bool:
-        """Entry ``seq`` is read, after which the log's chain is ``chain``. False if it was read before.
-
-        :raises OutOfOrder: it is not the next one, or not the same that was read before.
-        """
-        place = self.place(room)
-        if seq <= place.at:
-            if self.chain_at(room, seq) != chain:
-                raise OutOfOrder(room=room, seq=seq)
-            return False
-        if seq != place.at + 1:
-            raise OutOfOrder(room=room, seq=seq)
-        if seq % _BLOCK == 0 and place.chains:
-            self._keeper.put("chain", _block_id(room, place.at), Block(place.chains))
-            place.chains = []
-        place.at = seq
-        place.chains.append(chain)
-        self._keeper.put("place", room, place)
-        return True
-
-    def chain_at(self, room: str, seq: int) -> bytes | None:
-        """The chain after entry ``seq``; None for what was not read yet."""
-        if seq == 0:
-            return GENESIS
-        place = self.place(room)
-        chains = place.chains
-        if seq // _BLOCK != place.at // _BLOCK:
-            block = self._keeper.get("chain", _block_id(room, seq), Block)
-            chains = block.chains if block is not None else []
-        offset = seq - max(1, seq // _BLOCK * _BLOCK)
-        return chains[offset] if offset < len(chains) else None
-
-    def count(self, room: str) -> int:
-        """The next ``n`` of our own messages. It is kept with the message, until that is ``counted``."""
-        self._counts[room] = self.last(room) + 1
-        return self._counts[room]
-
-    def last(self, room: str) -> int:
-        """The last ``n`` of our own messages that was taken."""
-        return max(self._counts.get(room, 0), self.place(room).n)
-
-    def counted(self, room: str, n: int) -> None:
-        """A message of ours had this ``n``, and is kept no more."""
-        place = self.place(room)
-        if n > place.n:
-            place.n = n
-            self._keeper.put("place", room, place)
 
     def anchor(self, room: str, anchor: Anchor) -> None:
         """Take from a backup which room has this name, unless it was read already."""
@@ -402,10 +321,6 @@ class Rooms:
             if name != self._me and not self._contacts.speaks_for(name, identity):
                 self._contacts.offer(name, identity)
         return epoch
-
-
-def _block_id(room: str, seq: int) -> str:
-    return f"{room}/{seq // _BLOCK:012d}"
 
 
 def _epoch(state: RoomState, entry: RosterEntry) -> Epoch:

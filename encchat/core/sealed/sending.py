@@ -104,7 +104,7 @@ class Sending:
         self._ids = {outgoing.msgid: id for id, outgoing in self._queue.items()}
         self._next = int(max(self._queue, default="0")) + 1
         for outgoing in self._queue.values():
-            rooms.counted(outgoing.room, outgoing.n)
+            rooms.places.counted(outgoing.room, outgoing.n)
         self._sent: set[str] = set()
         self._caught_up: set[str] = set()
         self._told: dict[str, tuple[str, ...]] = {}
@@ -259,8 +259,8 @@ class Sending:
         talk = self._talk(epoch)
         if talk is None:
             return None
-        outgoing.n = self._rooms.count(room)
-        place, mine = self._rooms.place(room), self._contacts.list_of(self._own.user)
+        outgoing.n = self._rooms.places.count(room)
+        place, mine = self._rooms.places.place(room), self._contacts.list_of(self._own.user)
         said = Payload(
             room_id=epoch.room_id,
             epoch=epoch.roster.epoch,
@@ -339,6 +339,6 @@ class Sending:
     def _remove(self, id: str) -> None:
         outgoing = self._queue.pop(id)
         del self._ids[outgoing.msgid]
-        self._rooms.counted(outgoing.room, outgoing.n)
+        self._rooms.places.counted(outgoing.room, outgoing.n)
         self._sent.discard(id)
         self._keeper.drop("out", id)

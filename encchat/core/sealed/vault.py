@@ -69,7 +69,7 @@ class Vault(Desk):
 
     def position(self, room: str) -> Position:
         """How far a room was read: join it from there."""
-        place = self._rooms.place(room)
+        place = self._rooms.places.place(room)
         return Position(place.at, place.chain)
 
     def roster(self, room: str) -> Roster | None:

@@ -242,7 +242,16 @@ class Log(SynchronousTestCase):
         assert epoch is not None
         said = Payload(
             *(epoch.room_id, epoch.roster.epoch, epoch.hash, bytes(15) + bytes([len(self.log)])),
-            *(who.name, vault.device, vault._rooms.count(self.room), "text", 0, b"lie", at.seq, at.chain),
+            *(
+                who.name,
+                vault.device,
+                vault._rooms.places.count(self.room),
+                "text",
+                0,
+                b"lie",
+                at.seq,
+                at.chain,
+            ),
             *(1, bytes(16)),
         )
         plain = pad(msgspec.structs.replace(said, **changes))

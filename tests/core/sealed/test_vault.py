@@ -6,7 +6,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.sealed import effects as fx
-from encchat.core.sealed.rooms import OutOfOrder
+from encchat.core.sealed.places import OutOfOrder
 from tests.core.sealed.world import Person, Server, identity, room_of, sync
 
 
@@ -103,7 +103,9 @@ class Refusals(SynchronousTestCase):
         self.server.append = lambda person, action: "roster-changed"  # type: ignore[method-assign]  # a lie
         self.alice.say(self.room, "x")
         sync(self.alice, self.bob)
-        self.assertEqual((len(self.alice.vault.outgoing()), self.alice.vault._rooms.last(self.room)), (1, 1))
+        self.assertEqual(
+            (len(self.alice.vault.outgoing()), self.alice.vault._rooms.places.last(self.room)), (1, 1)
+        )
 
     def test_refused_for_ever(self) -> None:
         """If it shows another one each time, it is given up after a while."""
