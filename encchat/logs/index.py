@@ -44,9 +44,14 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE rooms ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0")
 
 
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether its words were made by this rule and this version of Unicode."""
+    return bool(connection.execute("SELECT stamp FROM search_state").fetchone() == (STAMP,))
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Empty the index when its words were made by another rule or another version of Unicode."""
-    if connection.execute("SELECT stamp FROM search_state").fetchone() != (STAMP,):
+    if not is_current(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
             empty(connection)
@@ -162,7 +167,7 @@ def extend(connection: sqlite3.Connection, room: int, limit: int, size: int) -> 
 def problem(connection: sqlite3.Connection) -> str | None:
     """What is wrong with the index, compared with the entries up to which it was made; None if nothing is.
     Both sides are counted and summed up by a hash of this process, in memory that does not grow."""
-    if connection.execute("SELECT stamp FROM search_state").fetchone() != (STAMP,):
+    if not is_current(connection):
         return None  # it is made anew when the service starts
     rows = connection.execute(
         "SELECT b.room, b.id, b.frames FROM blocks AS b JOIN rooms AS r ON r.id = b.room"

@@ -2,7 +2,8 @@
 
 ``application_id`` says that a database is ours, ``user_version`` which schema it has. ``UPGRADES[n]`` turns
 version n into n + 1, in one transaction, after a copy of the file as it was has been put beside it. A file
-of a later version, of another program, or damaged is refused before anything is written.
+of a later version, of another program, or damaged in what opening it reads is refused before anything is
+written; damage elsewhere is met, and told, by whoever reads there.
 """
 
 from __future__ import annotations
@@ -105,9 +106,6 @@ def open_writer(
         try:
             _prepare(connection, path, synchronous)
             _upgrade(connection, path, upgrades)
-            check = connection.execute("SELECT length(log_id) FROM log").fetchone()
-            if check != (16,):
-                raise ConfigError(reason=_damaged(path, "it has lost its name"))
             index.prepare(connection)
         except BaseException:
             connection.close()
@@ -136,7 +134,7 @@ def open_reader(path: Path, connect: Connect = connect) -> sqlite3.Connection:
 def inspect_file(path: Path, latest: int = len(UPGRADES)) -> int:
     """The schema version of a log, 0 of an empty file; without a byte changed in it.
 
-    :raises ConfigError: it is not a log, or one of a later version.
+    :raises ConfigError: it is not a log, one of a later version, or one that has lost its name.
     :raises sqlite3.Error: it cannot be read.
     """
     with path.open("rb") as file:
@@ -155,17 +153,27 @@ def inspect_file(path: Path, latest: int = len(UPGRADES)) -> int:
                 "SELECT count(*) FROM sqlite_master",
             )
         )
+        empty = application == version == tables == 0
+        if application != APPLICATION_ID and not empty:
+            raise ConfigError(reason=f"{path} is a database of another program; name another place")
+        if version > latest:
+            raise ConfigError(
+                reason=f"{path} was written by a later encchat (schema {version}, this one knows {latest}); "
+                "nothing was changed: run that version, or restore a backup made before its upgrade"
+            )
+        if not empty:
+            _look_into(reader, path, version)
     finally:
         reader.close()
-    empty = application == version == tables == 0
-    if application != APPLICATION_ID and not empty:
-        raise ConfigError(reason=f"{path} is a database of another program; name another place")
-    if version > latest:
-        raise ConfigError(
-            reason=f"{path} was written by a later encchat (schema {version}, this one knows {latest}); "
-            "nothing was changed: run that version, or restore a backup made before its upgrade"
-        )
     return int(version)
+
+
+def _look_into(reader: sqlite3.Connection, path: Path, version: int) -> None:
+    """Read what opening the file will read, while nothing is written yet."""
+    if reader.execute("SELECT length(log_id) FROM log").fetchone() != (16,):
+        raise ConfigError(reason=_damaged(path, "it has lost its name"))
+    if version > UPGRADES.index(index.create):
+        index.is_current(reader)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:

@@ -144,10 +144,46 @@ class OpeningTests(OpeningCase):
             self.assertIn("encchat-admin restore", said)
             self.assertEqual(self.path.read_bytes(), damaged)
 
+    def damage(self, table: str) -> bytes:
+        """Overwrite a table's first page; what the file then is."""
+        root = self.ask(self.path, f"SELECT rootpage FROM sqlite_master WHERE name = '{table}'")
+        assert isinstance(root, int)
+        whole = self.path.read_bytes()
+        damaged = whole[: (root - 1) * 4096] + Random(4).randbytes(4096) + whole[root * 4096 :]
+        self.path.write_bytes(damaged)
+        return damaged
+
+    def test_a_damaged_file_as_a_backup_leaves_it(self) -> None:
+        """Without a write-ahead log: making one would change the first page."""
+        for table in ("log", "search_state"):
+            self.fill()
+            self.change("PRAGMA journal_mode = DELETE")
+            damaged = self.damage(table)
+            self.assertIn("encchat-admin restore", self.refusal())
+            self.assertEqual(self.path.read_bytes(), damaged)
+            self.assertEqual(sorted(os.listdir(self.path.parent)), ["lock", "log.db"])
+            self.path.unlink()
+
+    def test_a_damaged_file_after_a_kill(self) -> None:
+        """What is in the write-ahead log stays there."""
+        self.fill()
+        beside = self.path.with_name("log.db-wal")
+        log = self.open()
+        self.rig.wait(log.append([draft(4)]))
+        waits = beside.read_bytes()
+        self.rig.wait(log.close())
+        damaged = self.damage("search_state")
+        beside.touch(mode=0o600)
+        beside.write_bytes(waits)
+        self.assertIn("encchat-admin restore", self.refusal())
+        self.assertEqual((self.path.read_bytes(), beside.read_bytes()), (damaged, waits))
+
     def test_a_file_that_lost_its_name(self) -> None:
         self.fill()
-        self.change("DELETE FROM log")
+        self.change("DELETE FROM log", "PRAGMA journal_mode = DELETE")
+        before = self.path.read_bytes()
         self.assertIn("lost its name", self.refusal())
+        self.assertEqual(self.path.read_bytes(), before)
 
     def test_a_file_that_others_can_open(self) -> None:
         self.fill()
