@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from datetime import datetime
-from getpass import getpass
+from getpass import GetPassWarning, getpass
 from typing import TYPE_CHECKING, Any
 
 from encchat.cli.client import Options
@@ -85,7 +86,13 @@ def _contents(options: Options) -> Contents | None:
         if options.passphrase_fd is not None:
             return read_passphrase(options.passphrase_fd)
         try:
-            return getpass("Passphrase of the backup: ")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", GetPassWarning)  # else it reads what is no terminal
+                return getpass("Passphrase of the backup: ")
+        except GetPassWarning:
+            from encchat.client.shown import NobodyToAsk
+
+            raise NobodyToAsk() from None
         except EOFError:
             raise NoPassphrase(reason="the input ended") from None
 

@@ -186,9 +186,15 @@ class Conversation:
         return outcome[0]
 
     def _command(self) -> list[str]:
-        """How this client was called, as far as it matters for whom it trusts."""
+        """How this client was called, as far as it matters for whom it trusts, and for a backup that is then
+        to be taken."""
         command = [PROGRAM]
-        for option, value in (("--name", self.options.name), ("--state", self.options.state)):
+        given = (
+            ("--name", self.options.name),
+            ("--state", self.options.state),
+            ("--restore", self.options.restore),
+        )
+        for option, value in given:
             if value is not None:
                 command += [option, value]
         if self.options.cipher != "rsa":

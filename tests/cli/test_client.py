@@ -7,6 +7,7 @@ import io
 import os
 import sqlite3
 import stat
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,10 +19,12 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+import encchat
 from encchat.cli import client, client_run
 from encchat.cli.client import Options, Unforeseen, _main, unforeseen
 from encchat.cli.client_classic import CannotListen, run_classic
 from encchat.cli.client_run import Program
+from encchat.cli.conversation import Conversation
 from encchat.client.address import parse_address
 from encchat.client.lanes import Lane
 from encchat.client.link import NoConnection
@@ -35,6 +38,13 @@ def options(*arguments: str) -> Options:
     """What click makes of a command line."""
     context = client.command.make_context("encchat-client", ["--name", "alice", *arguments])
     return Options(**context.params)
+
+
+def magic() -> bytes:
+    """What a backup begins with."""
+    from encchat.core.sealed.backup import MAGIC
+
+    return MAGIC
 
 
 SEND = ("--send", "lobby", "hello")
@@ -96,6 +106,31 @@ class CommandLine(TestCase):
     def test_an_error_of_ours_is_one_sentence(self) -> None:
         code, _, err = self.failing(ConfigError(reason="Repair \x1b[31mit."))
         self.assertEqual((code, err), (78, "encchat-client: Repair it.\n"))
+
+    def test_nobody_to_ask_for_a_passphrase(self) -> None:
+        """Without a terminal none is read from wherever the input comes from, and no warning of Python's is
+        shown: it is said how to give one."""
+        backup = Path(self.mktemp())
+        backup.write_bytes(magic() + b"and so on")
+        run = "from encchat.cli.client import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", run, "--restore", str(backup)],
+            input="long enough for a backup\n",
+            capture_output=True,
+            text=True,
+            start_new_session=True,  # away from the terminal, if there is one
+            env={**os.environ, "PYTHONPATH": str(Path(encchat.__file__).parent.parent)},
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertIn("--passphrase-fd N", done.stderr)
+
+    def test_what_is_to_be_called_once_the_server_is_believed(self) -> None:
+        """The advice does what was to be done: a backup is not forgotten."""
+        with patch.object(client_run, "_contents", lambda options: None):
+            program = Program(options("--state", "there", "--restore", "my keys"))
+        called = Conversation(program, None)._command()
+        self.assertEqual(called[1:], ["--name", "alice", "--state", "there", "--restore", "my keys"])
 
     def test_an_interrupt(self) -> None:
         code, out, err = self.failing(KeyboardInterrupt())
