@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from encchat import messages as m
 from encchat.core import devicekeys, people
-from encchat.core.admission import MAX_FORMER, Claim
+from encchat.core.admission import MAX_FORMER, Claim, NameReserved
 from encchat.core.door import is_banned
 from encchat.core.identity import is_fingerprint
 from encchat.core.names import is_guest, parse_name
@@ -163,7 +163,8 @@ async def rename(hub: Hub, old: str, new: str, actor: Actor) -> None:
     """Give the holder of a name another one, with its roles, invitations, bans and mutes in every room.
     Nobody can claim the old name. It may be done again when it was cut off.
 
-    :raises RefusedError: the one name is nobody's, or a certificate's, or the other is somebody's.
+    :raises RefusedError: the one name is nobody's, or a certificate's, or the other is somebody's or a
+        guest's.
     """
     held, wanted = parse_name(old), parse_name(new)
     claim = await hub.directory.claim(held.key)
@@ -171,7 +172,9 @@ async def rename(hub: Hub, old: str, new: str, actor: Actor) -> None:
         raise NoSuchName(name=held.shown)
     if claim.vouched:
         raise Certified(name=claim.shown)
-    if is_guest(wanted) or wanted.key == held.key:
+    if is_guest(wanted):
+        raise NameReserved()
+    if wanted.key == held.key:
         raise NameInUse(name=wanted.shown)
     if not _is_free(await hub.directory.claim(wanted.key), claim):
         raise NameInUse(name=wanted.shown)

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from encchat import messages as m
 from encchat.core import operator, rules
+from encchat.core.admission import NameReserved
 from encchat.core.interfaces import Deed, IAudit
 from encchat.core.operator import Actor
 from encchat.core.refusals import Certified, NoSuchName, TooManyListed
@@ -323,7 +324,7 @@ class Renaming(OperatorTestCase):
             lambda: operator.rename(self.world.hub, "bob", "eve", SELF): operator.NameInUse,
             lambda: operator.rename(self.world.hub, "bob", "carol", SELF): operator.NameInUse,
             lambda: operator.rename(self.world.hub, "bob", "BOB", SELF): operator.NameInUse,
-            lambda: operator.rename(self.world.hub, "bob", "guest-1234", SELF): operator.NameInUse,
+            lambda: operator.rename(self.world.hub, "bob", "guest-1234", SELF): NameReserved,
             lambda: operator.rename(self.world.hub, "nobody", "dave", SELF): NoSuchName,
             lambda: operator.rename(self.world.hub, "carol", "dave", SELF): Certified,
         }
