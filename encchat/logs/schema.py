@@ -16,10 +16,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from twisted.logger import Logger
+
 from encchat.errors import ConfigError
 from encchat.logs import boxes, index
 from encchat.logs.backup import copy
 from encchat.logs.files import check_file, create_file, sync_directory
+
+_log = Logger()
 
 #: "encl": what file(1) and a curious person see in the header.
 APPLICATION_ID = 0x656E636C
@@ -195,8 +199,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
 def _upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[Upgrade]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for number, upgrade in enumerate(upgrades[version:], version):
+        before = path.with_name(f"{path.name}.schema-{number}")
         if version:  # a file that is being made has nothing to keep
-            copy(connection, path.with_name(f"{path.name}.schema-{number}"), replace=True)
+            copy(connection, before, replace=True)
         connection.execute("BEGIN IMMEDIATE")
         try:
             upgrade(connection)
@@ -206,6 +211,13 @@ def _upgrade(connection: sqlite3.Connection, path: Path, upgrades: Sequence[Upgr
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if version:
+            _log.info(
+                "{path} is upgraded to schema {schema}; as it was before, it is in {before}",
+                path=str(path),
+                schema=number + 1,
+                before=str(before),
+            )
 
 
 def _damaged(path: Path, how: object) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.errors import ConfigError
@@ -241,6 +243,7 @@ class UpgradeTests(OpeningCase):
 
     def test_steps_run_in_order_each_after_a_copy(self) -> None:
         self.fill()
+        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         log = self.open(upgrades=(*UPGRADES, add_mood, rename_mood))
         (again,) = self.rig.wait(log.append([draft(2)]))
         self.assertTrue(again.duplicate)
@@ -248,6 +251,14 @@ class UpgradeTests(OpeningCase):
         self.assertEqual(self.ask(self.path, "PRAGMA user_version"), LAST + 2)
         self.assertIsNone(self.ask(self.path, "SELECT temper FROM rooms"))
         first, second = (self.path.with_name(f"log.db.schema-{n}") for n in (LAST, LAST + 1))
+        told = [formatEvent(event) for event in events if event["log_namespace"] == "encchat.logs.schema"]
+        self.assertEqual(
+            told,
+            [
+                f"{self.path} is upgraded to schema {n + 1}; as it was before, it is in {copy}"
+                for n, copy in ((LAST, first), (LAST + 1, second))
+            ],
+        )
         self.assertEqual(
             [self.ask(copy, "PRAGMA user_version") for copy in (first, second)], [LAST, LAST + 1]
         )
