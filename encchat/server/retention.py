@@ -97,6 +97,14 @@ def _numbers(option: str, given: Sequence[str]) -> dict[str, int]:
     return found
 
 
+@dataclass(slots=True)
+class Gone:
+    """What left a room in one look: how many entries, and up to which."""
+
+    count: int = 0
+    last: int = 0
+
+
 class Retention:
     """Works from :meth:`start` to :meth:`stop`, on the reactor thread.
 
@@ -149,22 +157,36 @@ class Retention:
 
     async def _look_at(self, room: str) -> None:
         keep = self._rules.of(room)
+        gone = Gone()
         try:
             if keep.entries:
-                await self._trim_many(room, keep.entries)
+                await self._trim_many(room, keep.entries, gone)
             if keep.days:
-                await self._trim_old(room, keep.days)
+                await self._trim_old(room, keep.days, gone)
         except EncchatError as error:
             self.log.warn("retention of {room} has to wait: {error}", room=room, error=str(error))
+        if gone.count:
+            self.log.info(
+                "retention let {count} {entries} of {room} go: those up to number {last}",
+                count=gone.count,
+                entries="entry" if gone.count == 1 else "entries",
+                room=room,
+                last=gone.last,
+            )
 
-    async def _trim_many(self, room: str, entries: int) -> None:
+    async def _trim(self, room: str, after: int, last: int, gone: Gone) -> None:
+        await self._rooms.trim(room, last + 1)
+        gone.count += last - after
+        gone.last = last
+
+    async def _trim_many(self, room: str, entries: int, gone: Gone) -> None:
         at = (await position_from(self._rooms, room, 0)).seq
         last = (await self._rooms.head(room)).seq - entries
         while at < last and not self._stopping:
-            at = min(last, at + PAGE)
-            await self._rooms.trim(room, at + 1)
+            after, at = at, min(last, at + PAGE)
+            await self._trim(room, after, at, gone)
 
-    async def _trim_old(self, room: str, days: int) -> None:
+    async def _trim_old(self, room: str, days: int, gone: Gone) -> None:
         oldest = self._expiry.milliseconds() - days * DAY * 1000
         at, more = 0, True
         while more and not self._stopping:
@@ -176,4 +198,4 @@ class Retention:
                     break
                 at += 1
             if at > page.start.seq:
-                await self._rooms.trim(room, at + 1)
+                await self._trim(room, page.start.seq, at, gone)

@@ -8,6 +8,8 @@ from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.interfaces import Trimmed, Unavailable
@@ -104,6 +106,34 @@ class What(RetentionCase):
         self.fill(*[9] * (2 * PAGE + 1), 0)
         self.begin(Keep(days=7))
         self.assertEqual(self.kept(), [2 * PAGE + 2])
+
+    def told(self, events: EventLoggingObserver) -> list[str]:
+        return [formatEvent(event) for event in events if "retention" in event["log_format"]]
+
+    def test_what_it_let_go_is_in_the_log(self) -> None:
+        """A line for each room from which something left, and nothing of what was said there."""
+        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.fill(*[9] * (PAGE + 1), 2, 1, 0)
+        self.fill(9, 0, room="+other")
+        self.fill(1, 0, room="+young")
+        self.begin(Keep(days=7, entries=3))
+        self.assertEqual(
+            self.told(events),
+            [
+                f"retention let {PAGE + 1} entries of {ROOM} go: those up to number {PAGE + 1}",
+                "retention let 1 entry of +other go: those up to number 1",
+            ],
+        )
+        self.clock.advance(INTERVAL)
+        self.assertEqual(len(self.told(events)), 2)
+        self.turn.time += 5.5 * DAY
+        self.clock.advance(INTERVAL)
+        self.assertEqual(
+            self.told(events)[2:],
+            [
+                f"retention let 1 entry of {ROOM} go: those up to number {PAGE + 2}",
+            ],
+        )
 
     def test_every_hour(self) -> None:
         self.fill(6.99, 0)
