@@ -284,6 +284,10 @@ class PersonConsole(Shown):
                     return [note(status_line(event) or ""), *self._begin_apart()]
                 if again:  # a night without a network is not to fill the screen
                     return []
+            case e.CameOrWent(room) if (
+                room != self.room
+            ):  # of ten rooms that would be ten lines for one person
+                return []
             case e.RoomsListed() | e.ProfileFound() | e.RoomDescribed() | e.LinkCode():
                 return [note(line) for line in answer_lines(titled(event, self.chat.name))]
             case e.ReadElsewhere(room, seq):
@@ -327,7 +331,9 @@ class PersonConsole(Shown):
             self.room = event.room
         missed = event.head.seq - event.start.seq
         self._hidden_up_to[event.room] = event.head.seq - MISSED
-        lines = [note(status_line(titled(event, self.chat.name)) or "")]
+        lines: list[Line] = []
+        if event.first or missed or event.room == self.room:  # to be back elsewhere goes without saying
+            lines.append(note(status_line(titled(event, self.chat.name)) or ""))
         if event.first and not is_open(event.room):
             lines += self._kept(event)
         if missed > MISSED:

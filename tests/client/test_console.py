@@ -345,6 +345,23 @@ class TheCommands(ConsoleTestCase):
         self.type("/join +next", "/go ops")
         self.assertEqual(self.type("/go next"), "-- now in +next")
 
+    def test_what_happens_in_other_rooms_is_told_where_it_is_shown(self) -> None:
+        self.start()
+        self.type("/join ops", "/join dev")
+        before = len(self.screen.lines)
+        for room in ("+ops", "+dev"):
+            self.world.transport.link.answer(m.Presence(room, "zoe", True, False))
+        self.world.settle()
+        self.assertEqual(self.screen.lines[before:], ["-- zoe joined +dev"])
+        self.world.server.say("+ops", "meanwhile")
+        self.world.cut()
+        self.world.server.say(LOBBY, "missed")
+        self.world.later(2)
+        back = [line for line in self.screen.lines if "back in" in line]
+        self.assertEqual(sorted(back)[:1], ["-- back in +dev"])
+        self.assertFalse([line for line in back if line == "-- back in +ops"])
+        self.assertIn("-- back in +lobby; 1 entry from before", back)
+
     def test_a_room_that_would_be_made_by_joining_it_elsewhere(self) -> None:
         refused = e.NotJoined("#tea", "invite-only", "No.")
         self.assertEqual(

@@ -113,8 +113,8 @@ class Extracts(ClientCase):
 
 class Lines(ClientCase):
     async def test_what_a_line_may_be(self) -> None:
-        """Line ends of Windows, empty lines, NUL and escape sequences, bytes that are no text, one that is far
-        too long, and a last one without an end."""
+        """Line ends of Windows, empty lines, NUL and escape sequences, bytes that are no text, one that is
+        far too long, and a last one without an end."""
         service = await self.serve("--rate", "0", *QUICK)
         (self.home / "input").write_bytes(
             b"one\r\ntwo\r\n\r\n\nnul\0inside\nbad \xff\xfe\nesc \x1b[31mred\n" + b"z" * 70_000 + b"\nlast"
