@@ -22,6 +22,8 @@ LOOK_EVERY = 5.0
 #: Seconds without an answer, while something is on its way, after which that is told.
 PATIENCE = 120.0
 
+_KEPT = "the other encchat-client of this name keeps it, and sends it when it can"
+_SILENT = "the other encchat-client of this name, which has the keys, does not answer; it was not sent"
 _answer = msgspec.json.Decoder(Answer)
 
 
@@ -87,6 +89,8 @@ class Beside(ClientFactory):
         self._is_free = is_free
         self._wanted = wanted
         self._pending: dict[bytes, Item] = {}
+        #: Of those, what was handed over at all.
+        self._handed: set[bytes] = set()
         self._passage: Passage | None = None
         self._asked_at = 0.0
         self._over = False
@@ -107,7 +111,11 @@ class Beside(ClientFactory):
         self._pending[item.msgid] = item
         self._asked_at = self._clock.seconds()
         if self._passage is not None:
-            self._passage.say(item)
+            self._hand(item, self._passage)
+
+    def _hand(self, item: Item, passage: Passage) -> None:
+        self._handed.add(item.msgid)
+        passage.say(item)
 
     def pending(self) -> list[Item]:
         """What no answer has come to, in order."""
@@ -136,10 +144,11 @@ class Beside(ClientFactory):
         if self._wanted:
             passage.ask_for_keys()
         for item in self.pending():
-            passage.say(item)
+            self._hand(item, passage)
 
     def answered(self, answer: Answer) -> None:
         """Something has ended."""
+        self._handed.discard(answer.msgid)
         if self._pending.pop(answer.msgid, None) is not None:
             self._asked_at = self._clock.seconds()
             self._ended(answer)
@@ -162,5 +171,6 @@ class Beside(ClientFactory):
         self._connect()
         if self._pending and self._clock.seconds() - self._asked_at >= PATIENCE:
             for item in self.pending():
-                text = "the other encchat-client of this name keeps it, and sends it when it can"
-                self.answered(Answer(item.msgid, code="kept", text=text))
+                kept = item.msgid in self._handed
+                text = _KEPT if kept else _SILENT
+                self.answered(Answer(item.msgid, code="kept" if kept else "no-answer", text=text))

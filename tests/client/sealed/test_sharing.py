@@ -338,6 +338,15 @@ class Gone(SharingCase):
         self.town.later(130, 5)
         self.assertIn("keeps it", str(self.failureResultOf(work, Unwanted).value))
 
+    def test_it_does_not_even_listen(self) -> None:
+        """Nothing was handed over, so nothing is said later: that is told, too."""
+        self.alice.sealed._doorway.close()
+        self.town.later(1)
+        work = self.sending(ROOM, "x")
+        self.town.later(130, 5)
+        self.assertIn("it was not sent", str(self.failureResultOf(work, Unwanted).value))
+        self.assertEqual(self.said(), ["one"])
+
 
 class GivingWay(SharingCase):
     """A pipe that only speaks has the keys when a person comes."""
