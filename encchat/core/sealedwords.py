@@ -16,6 +16,8 @@ from encchat.text import clean_line
 WAITING, FAILED, ROSTER = "waiting", "failed", "roster"
 #: Kinds that stand for an entry of a sealed room.
 STANDING_IN = frozenset({WAITING, FAILED, ROSTER})
+#: The body of a ``waiting`` one whose key nobody will give to this device.
+BEFORE = b"from before this device took part"
 #: Names that a line has at most, and characters of a reason.
 MAX_NAMES, MAX_REASON = 20, 300
 
@@ -40,7 +42,8 @@ def sealed_line(entry: Entry) -> str:
     """An entry of one of the kinds in ``STANDING_IN``, in one line."""
     name = clean_line(entry.sender, 64) or "?"
     if entry.kind == WAITING:
-        return f"[no key yet from {name}]"
+        before = entry.body == BEFORE
+        return f"[of {name}, {BEFORE.decode()}]" if before else f"[no key yet from {name}]"
     if entry.kind == FAILED:
         reason = clean_line(entry.body.decode("utf-8", "replace"), MAX_REASON)
         return f"[not shown, said to be of {name}: {reason}]"

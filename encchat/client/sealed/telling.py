@@ -16,6 +16,7 @@ from encchat.client.sealed import fitting
 from encchat.client.sealed.kept import Kept, Memory
 from encchat.core.names import BadName, is_conversation, parse_name
 from encchat.core.sealed import events as fx
+from encchat.core.sealedwords import BEFORE
 from encchat.errors import PeerError
 from encchat.messages import Entry, Position
 from encchat.wire import advance
@@ -80,6 +81,8 @@ class Telling:
                 return self._opened(news, base)
             case fx.Waiting(kept=False):
                 return _failed(base, "not-kept", "Its key is not here, and too much waits for keys already.")
+            case fx.Waiting(before=True):
+                return replace(base, kind="waiting", body=BEFORE), e.Seal("waiting", code="before-device")
             case fx.Waiting():
                 return replace(base, kind="waiting", body=b""), e.Seal("waiting")
             case fx.Failed():

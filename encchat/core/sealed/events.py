@@ -40,7 +40,8 @@ class Opened:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """An entry whose key is not here yet: show ``[no key yet from sender]`` in its place. ``kept`` is False
-    when too many wait already; it is then opened only when it is read again."""
+    when too many wait already; it is then opened only when it is read again. ``before``: it is, as far as can
+    be told, from before this device took part, so that nobody gave it the key and nobody will."""
 
     room: str
     seq: int
@@ -48,6 +49,7 @@ class Waiting:
     sender: str
     device: str
     kept: bool = True
+    before: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,14 @@ class Reading:
         place = (entry.room, entry.seq, entry.time, entry.sender, entry.device)
         if epoch is None or self._own.user not in epoch.identities:
             raise NotGenuine("not-for-us", "It was written while you were not in the room.")
-        self._turn.tell(fx.Waiting(*place, self._backlog.add(entry)))
+        self._turn.tell(fx.Waiting(*place, self._backlog.add(entry), self._is_before(entry)))
+
+    def _is_before(self, entry: WaitingEntry) -> bool:
+        """Whether an entry is from before this device took part: it is in no list yet, or (if the server
+        tells the time truly) was not made yet. Only what is said of the entry rests on that."""
+        own = self._own
+        out = not own.listed and not self._contacts.is_revoked(own.user, own.id)
+        return out or entry.time < own.certificate.device.created
 
     def _judge_own(self, entry: WaitingEntry, sealed: Sealed) -> None:
         """A message in our own device's name, whose session we do not have: ours all the same, or made up."""

@@ -6,6 +6,7 @@ import shutil
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.core.plain import happening_line
 from encchat.core.sealed import events as fx
 from encchat.core.sealed.formats import fingerprint_of
 from tests.client.sealed.town import TALK, Person, TownCase
@@ -27,6 +28,9 @@ class Machines(TownCase):
         bob.say(bob.sealed.conversation("alice"), "to the first")
         other = self.second(alice)
         self.assertEqual([x.listed for x in other.news(fx.DeviceReady)], [False])
+        (early,) = [x for x in other.of(e.NewEntry) if x.seal.state == "waiting"]
+        self.assertEqual(early.seal.code, "before-device")
+        self.assertIn("[of bob, from before this device took part]", happening_line(early.entry))
         self.assertEqual([x.name for x in other.news(fx.IdentityChanged)], ["alice"])
         key = fingerprint_of(other.identity.identity)  # what is to be compared, shown where it is
         mine = other.sealed.devices()[-1]
