@@ -127,6 +127,7 @@ class Contacts:
         self.outdate(name)
         if device in peer.devices and version > peer.claims.get(device, 0):
             self._keep(msgspec.structs.replace(peer, claims={**peer.claims, device: version}))
+            self.ask(name)  # rosters of its devices are in doubt until it is here
 
     def is_behind(self, name: str) -> bool:
         """Whether one of the devices of ``name`` knows of a newer list than the server shows: somebody may be

@@ -273,6 +273,7 @@ class Rooms:
         if self._contacts.is_revoked(by, certificate.device.id):
             return f"the device that signed it was taken back by {by}"
         if by != self._me and self._contacts.is_behind(by):
+            self._contacts.ask(by)
             return f"there is a newer list of the devices of {by}, and the server shows an old one"
         peer = self._contacts.peer(by)
         compared = self._contacts.authority and peer.trust == fx.VERIFIED and by != self._me

@@ -271,6 +271,23 @@ class Withheld(SynchronousTestCase):
         self.assertEqual(eve.texts(room), {})
         self.assertEqual(list(self.bob.texts(room).values())[-2:], ["I go on", "nor this"])
 
+    def test_a_roster_after_a_newer_list(self) -> None:
+        """With an honest server alice has the newer list before the roster that follows: nothing is said."""
+        laptop = Person(self.server, "bob", identity_=identity("bob's laptop"), seed=1)
+        room = room_of(self.server, self.bob, self.alice)
+        self.alice.say(room, "hello")
+        sync(self.alice, self.bob)
+        self.bob.do(self.bob.vault.ask_devices("bob", self.server.now))
+        self.bob.do(self.bob.vault.accept_device(laptop.vault.device, self.server.now))
+        self.bob.say(room, "I have a laptop")
+        sync(self.bob)
+        self.bob.change(room, promote=("alice",))
+        sync(self.bob, self.alice)
+        self.assertEqual(self.alice.of(fx.RosterRejected), [])
+        roster = self.alice.vault.roster(room)
+        assert roster is not None
+        self.assertEqual(set(roster.admins), {"alice", "bob"})
+
     def test_a_roster_while_the_list_is_on_its_way(self) -> None:
         """A true roster of bob's, while the newer list is not here yet, counts as soon as it is."""
         laptop = Person(self.server, "bob", identity_=identity("bob's laptop"), seed=1)
