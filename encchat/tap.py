@@ -18,6 +18,7 @@ import encchat
 from encchat.ciphers.interfaces import IServerCipher
 from encchat.ciphers.registry import help_ciphers, server_cipher
 from encchat.core.hub import Hub, Settings
+from encchat.directories import make_private
 from encchat.errors import ConfigError, EncchatError, UsageError
 from encchat.logs.blobs import FileBlobs
 from encchat.logs.memory import MemoryLog
@@ -263,7 +264,7 @@ def _data_directory(config: Config) -> Path:
 
         data = user_data_path("encchat", appauthor=False) / "server"
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(data)
         if data.stat().st_mode & 0o077:
             data.chmod(0o700)
     except OSError as error:

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from encchat.ciphers.description import parse_description
 from encchat.ciphers.interfaces import Argument, ICipherMaker, IClientCipher, IServerCipher, Place
 from encchat.ciphers.own import OWN
+from encchat.directories import make_private
 from encchat.errors import ConfigError, UsageError
 from encchat.text import clean_line
 
@@ -229,7 +230,7 @@ def _values(argument: Argument) -> str:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         status = directory.stat()
     except OSError as error:
         raise BadPlace(directory=str(directory), why=error.strerror or str(error)) from None

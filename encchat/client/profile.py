@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from encchat.core.names import BadName, Name, parse_name
+from encchat.directories import make_private
 from encchat.errors import ConfigError, UsageError
 
 #: The longest directory name that we make, in characters: file systems take 255 bytes.
@@ -96,7 +97,7 @@ def open_profile(name: Name, state: Path | None) -> Path:
     place = default_place() if state is None else state.absolute()
     profile = place / directory_name(name)
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(place)
         profile.mkdir(mode=0o700, exist_ok=True)
         found = profile.stat()
         if found.st_uid != os.geteuid():

@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
+from encchat.directories import make_private
 from encchat.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ def prepare_directory(directory: Path) -> None:
     :raises ConfigError: it cannot be made, is not a directory, or is not private to this user.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         found = directory.stat()
     except FileExistsError:
         raise ConfigError(reason=f"{directory} is not a directory; name another one") from None

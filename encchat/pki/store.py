@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from encchat.directories import make_private
 from encchat.errors import ConfigError
 from encchat.pki.files import FileUnusable, read_bytes, sync_directory, write_file
 from encchat.pki.index import Index, Record, decode_index, encode_index
@@ -108,7 +109,7 @@ class Store:
         """
         try:
             if not self.directory.exists():
-                self.directory.mkdir(mode=0o700, parents=True)
+                make_private(self.directory)
             elif self.directory.stat().st_mode & 0o002:
                 raise DirectoryOpen(directory=str(self.directory))
         except OSError as error:

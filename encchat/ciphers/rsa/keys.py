@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from encchat.ciphers.rsa.primitives import EXPONENT, IDENTITY_BITS, RECORD_BITS
+from encchat.directories import make_private
 from encchat.errors import ConfigError
 
 #: Seconds that a server's record key is used for new connections.
@@ -141,7 +142,7 @@ def _unusable(path: Path, why: str) -> ConfigError:
 
 
 def _check_directory(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     if directory.stat().st_mode & 0o022:
         raise ConfigError(
             reason=f"Others may replace the identity key in {directory}. Run: chmod 700 {directory}"
