@@ -162,6 +162,10 @@ class Words(SeenCase):
             lines = news_lines(news, "alice")
             self.assertTrue(lines[0][0])
             self.assertIn(words, " ".join(text for _, text in lines))
+        (quiet,) = news_lines(fx.SasEnded(b"", "bob", fx.ELSEWHERE), "alice")
+        self.assertEqual(
+            quiet, (False, "comparing signs with bob goes on at the machine where it was answered")
+        )
 
     def test_what_stands_in_looks_like_nothing_that_is_said(self) -> None:
         for kind in STANDING_IN:
