@@ -44,7 +44,7 @@ class TerminalGone(EncchatError):
 
 
 class Terminal(PersonConsole):
-    """Draws above a prompt, and does what is typed there (prompt.Listener, drawing.Owner)."""
+    """Draws above a prompt, and does what is typed there (listening.Listener, drawing.Owner)."""
 
     def __init__(
         self, clock: IReactorTime, chat: Chat, room: str, address: str, history: int | None, prompt: Prompt

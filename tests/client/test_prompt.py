@@ -15,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.client.depth import Depth
 from encchat.client.keys import INTERRUPTED
+from encchat.client.listening import Early
 from encchat.client.paste import MAX_LINES
-from encchat.client.prompt import Early, Prompt
+from encchat.client.prompt import Prompt
 from encchat.client.window import Display
 
 #: Far more turns of the loop than anything takes.
