@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.task import Clock
@@ -447,11 +447,15 @@ class Real(TestCase):
         self.assertEqual(asked, [Ask(b"m" * 16, ROOM, "text", b"hello \xff")])
         self.assertEqual(answered, [Answer(b"m" * 16, 7, 8)])
         self.assertEqual(other.pending(), [])
-        gone: Deferred[None] = Deferred()
-        self.patch(Beside, "lost", lambda *_: gone.callback(None))
+        ends: tuple[Deferred[None], Deferred[None]] = (Deferred(), Deferred())
+        self.patch(Beside, "lost", lambda *_: ends[0].callback(None))
+        self.patch(Doorway, "left", lambda *_: ends[1].callback(None))
         other.stop()
-        door.close()
-        await gone
+        await ends[0]
+        await ends[1]
+        port, door._port = door._port, None
+        assert port is not None
+        await maybeDeferred(port.stopListening)
 
     def test_bad_lines(self) -> None:
         """Whatever is no request ends the connection, and says nothing."""
