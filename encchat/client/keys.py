@@ -6,10 +6,14 @@ Those of a line editor (C-a, C-e, C-w, C-y, C-r...) are prompt_toolkit's, which 
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Protocol
 
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, Filter, has_focus
+from prompt_toolkit.input.vt100 import cooked_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 #: What C-c twice on an empty line ends with.
@@ -113,7 +117,15 @@ def _line_keys(keys: KeyBindings, desk: Desk, typing: Filter) -> None:
 
     @keys.add("c-z")
     def _suspend(event: KeyPressEvent) -> None:
-        event.app.suspend_to_background()
+        """As prompt_toolkit does; and when it goes on, keys are keys again, whatever the shell has made of
+        the terminal (``window.Keyboard`` leaves it as it is)."""
+        keyboard = event.app.input
+
+        def stop() -> None:
+            with cooked_mode(keyboard.fileno()):
+                os.kill(0, signal.SIGTSTP)
+
+        run_in_terminal(stop)
 
     @keys.add("c-j", filter=typing)  # what a paste without brackets has at its lines' ends
     def _line_feed(event: KeyPressEvent) -> None:

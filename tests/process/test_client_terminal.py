@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import sys
 
@@ -136,6 +137,35 @@ class Typing(TerminalCase):
         await screen.shows("+lobby> /help")
         screen.press("\x03")
         await screen.hides("/help")
+
+
+class Suspended(TerminalCase):
+    async def test_c_z_and_fg(self) -> None:
+        """Whatever the shell makes of the terminal meanwhile, keys are keys again afterwards."""
+        service = await self.serve()
+        screen = Screen("sh")
+        self.children.append(screen)
+        state = str(self.home / "client")
+        options = ["--name", "alice", "--state", state, "--accept-new", service.address]
+        client = shlex.join([sys.executable, PATIENT, *options])
+        screen.start(
+            ["/bin/sh", "-m", "-c", f"{client}; stty sane; echo stopped; fg"],
+            self.environment(),
+            str(self.home),
+        )
+        await screen.told("in +lobby with")
+        screen.press("\x1a")
+        await screen.told("stopped")
+        await screen.shows("+lobby>")
+        screen.press("half a line")
+        await screen.shows("+lobby> half a line")
+        screen.press("\x03")
+        await screen.hides("half a line")
+        screen.enter("hello again")
+        await screen.told("alice: hello again")
+        self.assertEqual(screen.scrollback.count("hello again"), 1, screen.report())
+        screen.press("\x04")
+        await self.finish(screen)
 
 
 class Outages(TerminalCase):
