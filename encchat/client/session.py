@@ -26,6 +26,7 @@ from encchat.client.answers import TOLD
 from encchat.client.membership import UNASKED, Membership
 from encchat.client.outbox import Item, Outbox
 from encchat.client.outgoing import Outgoing
+from encchat.client.pings import Pings
 from encchat.client.requests import ACTS, QuestionMessage, RelayMessage, RequestMessage, Requests
 from encchat.client.roomcopy import RoomCopy, Stage
 from encchat.client.states import LEGAL, State
@@ -92,12 +93,7 @@ class Session:
         self._requests = Requests()
         self._out: list[m.ClientMessage] = []
         self._now = 0.0
-        #: Seconds that the server took to answer the last ping of this connection; None before it did.
-        self.latency: float | None = None
-        self._ping_id = 0
-        self._pinged_at: float | None = None
-        #: When the first ping went out that was not answered yet.
-        self._unanswered: float | None = None
+        self._pings = Pings()
 
     @property
     def outbox(self) -> Outbox:
@@ -127,8 +123,7 @@ class Session:
         self.state = State.APART
         self.outbox.rewind()
         self._out.clear()
-        self.latency = self._unanswered = None
-        self._ping_id = 0
+        self._pings.lost()
         return events
 
     def bye(self, reason: str = "") -> None:
@@ -235,12 +230,18 @@ class Session:
     def ping(self) -> None:
         """Ask the server whether it is there; its answer tells the ``latency``."""
         if self.state in (State.GREETING, State.ADMITTED):
-            self._ping_id, self._pinged_at = self._new_id(), None
-            self._out.append(m.Ping(self._ping_id))
+            ping = m.Ping(self._new_id())
+            self._pings.asked(ping.id)
+            self._out.append(ping)
 
     def unanswered(self, now: float) -> float:
         """Seconds that a ping waits for its answer; 0: none does."""
-        return 0.0 if self._unanswered is None else max(0.0, now - self._unanswered)
+        return self._pings.owed(now)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds that the server took to answer the last ping of this connection; None before it did."""
+        return self._pings.latency
 
     @property
     def next_request(self) -> int:
@@ -278,10 +279,7 @@ class Session:
         if self.admitted and len(self.outbox):
             for item in self._outgoing.take(self._membership.inside(), now):
                 self._send(item)
-        if self._pinged_at is None:
-            self._pinged_at = now
-            if self._ping_id and self._unanswered is None:
-                self._unanswered = now
+        self._pings.sent(now)
         out, self._out = self._out, []
         return out
 
@@ -400,10 +398,8 @@ class Session:
         return ()
 
     def _pong(self, message: m.Pong) -> Iterable[e.Event]:
-        if message.id == 0 or message.id != self._ping_id or self._pinged_at is None:
+        if not self._pings.answered(message.id, self._now) or self.latency is None:
             return ()  # hearing it was enough
-        self._ping_id, self._unanswered = 0, None
-        self.latency = max(0.0, self._now - self._pinged_at)
         return (e.Answered(self.latency),)
 
     def _invited(self, message: m.Invited) -> Iterable[e.Event]:
