@@ -69,8 +69,8 @@ class Screen(Child):
         await self.until(lambda: part in self.text, f"{part!r} on the screen")
 
     async def told(self, part: str) -> None:
-        """Wait until ``part`` was shown, on the screen or off its top by now."""
-        await self.until(lambda: part in self.scrollback, f"{part!r} told")
+        """Wait until ``part`` was shown, on the screen or off its top by now, wherever lines were broken."""
+        await self.until(lambda: self.said(part), f"{part!r} told")
 
     async def hides(self, part: str) -> None:
         """Wait until the screen no longer shows ``part``."""

@@ -46,7 +46,7 @@ class Places(TerminalCase):
         await screen.shows("alice: typed meanwhile  (queued)")
         screen.press("\x04")
         await self.finish(screen)
-        self.assertIn("1 message is kept", screen.scrollback)
+        self.assertTrue(screen.said("1 message is kept"), screen.report())
         return service, screen
 
     async def heard_once(self, service: Service, screen: Screen) -> None:
@@ -66,10 +66,12 @@ class Places(TerminalCase):
         service = await self.serve(port=service.port)
         screen = self.screen("--accept-new", service.address)
         await screen.told("in +lobby with")
-        said = screen.scrollback.replace("\n", "")
-        self.assertIn("client.sqlite was damaged", said)
-        self.assertIn("is kept as client.sqlite.damaged-1. 1 unsent message was saved from it.", said)
-        self.assertIn("The key of 1 known server was saved", said)
+        for words in (
+            "client.sqlite was damaged",
+            "is kept as client.sqlite.damaged-1. 1 unsent message was saved from it.",
+            "The key of 1 known server was saved",
+        ):
+            self.assertTrue(screen.said(words), screen.report())
         self.assertTrue((self.profile / "client.sqlite.damaged-1").exists())
         await screen.told("1 message of an earlier run to be sent")
         await screen.hides("queued")
@@ -97,9 +99,8 @@ class Places(TerminalCase):
         for options in ((), ("--linear",)):
             screen = self.screen(*options, service.address)
             await self.finish(screen, 78)
-            said = screen.scrollback.replace("\n", "")
-            self.assertIn("was written by a newer encchat", said)
-            self.assertIn("name another place with --state DIR", said)
+            for words in ("was written by a newer encchat", "name another place with --state DIR"):
+                self.assertTrue(screen.said(words), screen.report())
         self.assertEqual(path.read_bytes(), before)
         with sqlite3.connect(path) as database:
             database.execute(f"PRAGMA user_version = {version}")
@@ -173,9 +174,9 @@ class Places(TerminalCase):
         for options in ((), ("--linear",)):
             screen = self.screen(*options, service.address)
             await self.finish(screen, 78)
-            said = " ".join(screen.scrollback.split())
-            self.assertRegex(said, "cannot be (opened|used|written)")
-            self.assertIn("--state DIR", said)
+            ways = ("opened", "used", "written")
+            self.assertTrue(any(screen.said(f"cannot be {way}") for way in ways), screen.report())
+            self.assertTrue(screen.said("--state DIR"), screen.report())
 
     async def make_read_only(self, directory: Path) -> None:
         if os.geteuid() != 0:
