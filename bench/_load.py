@@ -135,7 +135,7 @@ class SealedSpeech(EncchatSpeech):
 
     def found(self, names: list[str]) -> bytes:
         """The roster, which the server reads and whose signatures it cannot check."""
-        from tests.core.sealing import roster
+        from tests.core.relay.sealing import roster
 
         return encode(m.Create(4, self.room, os.urandom(16), roster(self.room, names[0], names)))
 

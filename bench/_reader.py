@@ -23,8 +23,8 @@ from twisted.internet.task import react
 from encchat import messages as m
 from encchat.ciphers.registry import client_cipher
 from encchat.client import events as e
-from encchat.client.connection import Connection, ConnectionFactory
-from encchat.client.session import Session
+from encchat.client.network.connection import Connection, ConnectionFactory
+from encchat.client.protocol.session import Session
 
 
 class Reader:

@@ -17,13 +17,13 @@ from pathlib import Path
 from twisted.internet.task import Clock
 
 from encchat import messages as m
-from encchat.client.address import Address
 from encchat.client.chat import Chat
 from encchat.client.events import Event, NewEntry
-from encchat.client.keeping import Keeper
-from encchat.client.session import Session
+from encchat.client.network.address import Address
+from encchat.client.network.trust import Trust
+from encchat.client.protocol.session import Session
 from encchat.client.store import Store
-from encchat.client.trust import Trust
+from encchat.client.store.keeping import Keeper
 from encchat.wire import FrameSplitter, advance, encode
 
 ROOM = "+lobby"

@@ -33,7 +33,7 @@ from bench._proc import cores, raise_descriptors, start, stop
 from bench._servers import Encchat, Server
 from encchat import messages as m
 from encchat.ciphers.registry import client_cipher
-from encchat.core.hub import Hub, Settings
+from encchat.core.chat.hub import Hub, Settings
 from encchat.core.identity import PeerIdentity, fingerprint
 from encchat.logs.sqlite import open_sqlite_log
 from encchat.server.peers import NativeBridge

@@ -22,25 +22,15 @@ from msgspec import inspect
 
 import encchat.core
 from encchat import errors, messages, wire
-from encchat.client.command import Command
-from encchat.client.commands import GROUPS
-from encchat.client.helping import KEYS
-from encchat.core import (
-    allowances,
-    books,
-    counts,
-    devicekeys,
-    door,
-    intake,
-    keeper,
-    keeping,
-    links,
-    names,
-    requests,
-    rules,
-    session,
-    states,
-)
+from encchat.client.commands.command import Command
+from encchat.client.commands.helping import KEYS
+from encchat.client.commands.table import GROUPS
+from encchat.core import names
+from encchat.core.accounts import door, links
+from encchat.core.chat import allowances, intake, requests, session, states
+from encchat.core.files import counts, keeper
+from encchat.core.moderation import rules
+from encchat.core.relay import books, devicekeys, keeping
 from encchat.core.sealed import formats, rosters
 from encchat.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Entry, Position, values
 

@@ -17,7 +17,7 @@ from twisted.python import usage
 import encchat
 from encchat.ciphers.interfaces import IServerCipher
 from encchat.ciphers.registry import help_ciphers, server_cipher
-from encchat.core.hub import Hub, Settings
+from encchat.core.chat.hub import Hub, Settings
 from encchat.directories import make_private
 from encchat.errors import ConfigError, EncchatError, UsageError
 from encchat.logs.blobs import FileBlobs

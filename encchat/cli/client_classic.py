@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from encchat.ciphers.interfaces import IClientCipher, IServerCipher
 from encchat.ciphers.registry import client_cipher, server_cipher
-from encchat.client.address import Address, parse_port
-from encchat.client.classic import ClassicTalk, OnePeer
-from encchat.client.lines import Reader, Writer
-from encchat.client.link import CONNECT_FAILURES, CONNECT_TIMEOUT, no_connection
+from encchat.client.network.address import Address, parse_port
+from encchat.client.network.link import CONNECT_FAILURES, CONNECT_TIMEOUT, no_connection
+from encchat.client.pipe.classic import ClassicTalk, OnePeer
+from encchat.client.pipe.lines import Reader, Writer
 from encchat.errors import ConfigError
 from encchat.library.opening import prepare
 

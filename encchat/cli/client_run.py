@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from encchat.cli.client import Options
 from encchat.cli.standard import open_standard_handles
-from encchat.client.address import parse_address
-from encchat.client.profile import choose_name
+from encchat.client.network.address import parse_address
+from encchat.client.store.profile import choose_name
 from encchat.client.titles import meant
 from encchat.core.names import Name, is_open
 from encchat.errors import UsageError
 
 if TYPE_CHECKING:
-    from encchat.client.prompt import Prompt
-    from encchat.client.span import Span
+    from encchat.client.pipe.span import Span
+    from encchat.client.screen.prompt import Prompt
     from encchat.core.sealed.backup import Contents
 
 
@@ -42,7 +42,7 @@ def link_code(text: str, name: Name) -> str:
 
     :raises BadCode: it cannot be one.
     """
-    from encchat.core.links import digest
+    from encchat.core.accounts.links import digest
     from encchat.core.refusals import BadLink
 
     try:
@@ -68,7 +68,7 @@ def span_of(options: Options) -> Span:
 
     :raises UsageError: a time that is none, or nothing between them.
     """
-    from encchat.client.span import Span, parse_moment
+    from encchat.client.pipe.span import Span, parse_moment
 
     now = datetime.now().astimezone()
     since = None if options.since is None else parse_moment("--since", options.since, now)
@@ -80,7 +80,7 @@ def _contents(options: Options) -> Contents | None:
     """What the backup holds that is to be taken, before anything else is done."""
     if options.restore is None:
         return None
-    from encchat.client.backing import NoPassphrase, read_backup, read_passphrase
+    from encchat.client.commands.backing import NoPassphrase, read_backup, read_passphrase
 
     def passphrase() -> str:
         if options.passphrase_fd is not None:
@@ -90,7 +90,7 @@ def _contents(options: Options) -> Contents | None:
                 warnings.simplefilter("error", GetPassWarning)  # else it reads what is no terminal
                 return getpass("Passphrase of the backup: ")
         except GetPassWarning:
-            from encchat.client.shown import NobodyToAsk
+            from encchat.client.screen.shown import NobodyToAsk
 
             raise NobodyToAsk() from None
         except EOFError:

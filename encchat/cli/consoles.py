@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 from encchat.cli.client_run import Program
 from encchat.client.chat import Chat
 from encchat.client.events import Acknowledged, FileGiven, FileSaved
-from encchat.client.lines import Reader, Writer
+from encchat.client.pipe.lines import Reader, Writer
 from encchat.core.names import is_open
 from encchat.library.opening import milliseconds
 
 if TYPE_CHECKING:
-    from encchat.client.progress import Progress
-    from encchat.client.prompt import Prompt
+    from encchat.client.pipe.progress import Progress
+    from encchat.client.screen.prompt import Prompt
 
 
 def progress_on(reactor: Any) -> Progress | None:
     """A line on stderr about a large input, where that is a terminal and the input is none."""
     if sys.stderr is None or not os.isatty(2) or os.isatty(0) or os.environ.get("TERM", "") in ("dumb", ""):
         return None
-    from encchat.client.progress import Progress
+    from encchat.client.pipe.progress import Progress
 
     found = os.fstat(0)
 
@@ -51,11 +51,11 @@ class Consoles:
         """The console; on a terminal it listens to ``prompt``."""
         options, reactor, chat = self.program.options, self._reactor, self._chat
         if self.program.restored is not None:
-            from encchat.client.backing import Restoring
+            from encchat.client.commands.backing import Restoring
 
             return Restoring(chat, self.program.restored, self._status)
         if options.send:
-            from encchat.client.sending import Sending
+            from encchat.client.pipe.sending import Sending
 
             return Sending(reactor, chat, self.program.room, options.send[1], self._status)
         if options.send_file or options.get:
@@ -65,15 +65,15 @@ class Consoles:
             return Writer(reactor, 1, changed)
 
         if prompt is not None:
-            from encchat.client.terminal import Terminal
+            from encchat.client.screen.terminal import Terminal
 
             address = str(self.program.address)
             return Terminal(reactor, chat, self.program.room, address, options.history, prompt)
         if self.program.interactive:
-            from encchat.client.linear import Linear
+            from encchat.client.screen.linear import Linear
 
             return Linear(reactor, chat, self.program.room, options.history, Reader(reactor, 0), writer)
-        from encchat.client.pipe import Manner, Pipe
+        from encchat.client.pipe.pipe import Manner, Pipe
 
         manner = Manner(self.program.room, options.json, options.history, options.follow)
         if self.program.span:
@@ -91,16 +91,16 @@ class Consoles:
 
     def _extract(self) -> Any:
         if is_open(self.program.room):
-            from encchat.client.extract import Extract
+            from encchat.client.pipe.extract import Extract
 
             return Extract
-        from encchat.client.sealedextract import SealedExtract
+        from encchat.client.pipe.sealedextract import SealedExtract
 
         return SealedExtract
 
     def _carrying(self) -> Any:
-        from encchat.client.carrying import Carrying, result_fields
-        from encchat.client.jsonlines import line
+        from encchat.client.pipe.carrying import Carrying, result_fields
+        from encchat.client.pipe.jsonlines import line
 
         options, reactor, chat = self.program.options, self._reactor, self._chat
 

@@ -15,17 +15,17 @@ from encchat.cli.client_run import Program
 from encchat.cli.consoles import Consoles
 from encchat.cli.meeting import ask
 from encchat.cli.standard import status
-from encchat.client.ending import race
-from encchat.client.link import GOODBYE, Link, Patience
-from encchat.client.profile import open_profile
-from encchat.client.show import count
-from encchat.client.trust import Trust, UnknownServer
+from encchat.client.network.link import GOODBYE, Link, Patience
+from encchat.client.network.trust import Trust, UnknownServer
+from encchat.client.pipe.ending import race
+from encchat.client.screen.show import count
+from encchat.client.store.profile import open_profile
 from encchat.library.opening import Opening, milliseconds
 
 if TYPE_CHECKING:
     from encchat.ciphers.interfaces import IClientCipher
     from encchat.cli.wire import ClientWire
-    from encchat.client.prompt import Prompt
+    from encchat.client.screen.prompt import Prompt
 
 #: Seconds that a pipe goes without a connection before it gives up.
 PIPE_PATIENCE = 120.0

@@ -14,8 +14,8 @@ from importlib import import_module
 
 from encchat.cli.client_run import Program
 from encchat.cli.standard import SIGNALS, heeded
-from encchat.client.prompt import Prompt, standing
-from encchat.client.status import Status, shown_room, status_text
+from encchat.client.screen.prompt import Prompt, standing
+from encchat.client.screen.status import Status, shown_room, status_text
 from encchat.client.titles import title
 from encchat.core.names import is_open
 
@@ -23,7 +23,7 @@ from encchat.core.names import is_open
 LATER = (
     "encchat.cli.running",
     "encchat.cli.conversation",
-    "encchat.client.terminal",
+    "encchat.client.screen.terminal",
     "twisted.internet.asyncioreactor",
 )
 

@@ -6,8 +6,8 @@ from shutil import get_terminal_size
 from textwrap import fill
 from typing import Any
 
-from encchat.client.lines import Reader
-from encchat.client.trust import UnknownServer
+from encchat.client.network.trust import UnknownServer
+from encchat.client.pipe.lines import Reader
 
 
 async def ask(reactor: Any, error: UnknownServer) -> bool:

@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from encchat.ciphers.interfaces import IClientCipher, ISecureTransport, ServerClaim
 from encchat.ciphers.tls.layer import TlsLayer
-from encchat.client.address import Address
+from encchat.client.network.address import Address
 from encchat.core.identity import PeerIdentity
 from encchat.errors import EncchatError, LinkError, PeerError
 from encchat.messages import MAX_PAYLOAD_BEFORE_ADMISSION, Hello, Refused

@@ -1,7 +1,9 @@
 """The client: connection, stored state, and the consoles that people and programs use.
 
-Where to look first: ``session`` (the protocol, pure), then ``chat`` (session, store and link joined), then a
-console: ``pipe``, ``terminal`` or ``linear``. What a person decides about servers is in ``trust``.
+Where to look first: ``protocol.session`` (pure), then ``chat`` (session, store and link joined), then a
+console: ``screen.terminal``, ``screen.linear`` or ``pipe.pipe``. The slash commands are in ``commands``, what
+is kept in ``store``, sealed rooms in ``sealed``, files in ``files``, and the way to the server, with what a
+person decides about it, in ``network``.
 
 ``connect`` is where a program begins (docs/library.md); it is imported when it is asked for.
 """

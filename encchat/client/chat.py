@@ -16,17 +16,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.fates import fates
-from encchat.client.files import Files
-from encchat.client.keeping import Keeper, Keeping
-from encchat.client.outbox import Item
-from encchat.client.requests import ActMessage, QuestionMessage
-from encchat.client.session import Session
-from encchat.client.trust import Trust
+from encchat.client.files.files import Files
+from encchat.client.network.trust import Trust
+from encchat.client.protocol.outbox import Item
+from encchat.client.protocol.requests import ActMessage, QuestionMessage
+from encchat.client.protocol.session import Session
+from encchat.client.screen.fates import fates
+from encchat.client.store.keeping import Keeper, Keeping
 from encchat.core.names import BadName, is_open, parse_name
 
 if TYPE_CHECKING:
-    from encchat.client.link import Link
+    from encchat.client.network.link import Link
     from encchat.client.sealed.rooms import SealedRooms
 
 #: Seconds that the server waits to hear how far was read: at most one Mark a room in that time.

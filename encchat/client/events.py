@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.messages import Entry, Mail, Member, Position, Profile, RoomInfo, RoomProfile, ServerMessage
 
 if TYPE_CHECKING:

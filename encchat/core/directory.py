@@ -12,12 +12,12 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from encchat.core.admission import TAKING, Claim
-from encchat.core.blobs import BlobRecord
-from encchat.core.books import DeviceBook, DeviceRecord
+from encchat.core.accounts.admission import TAKING, Claim
+from encchat.core.accounts.links import LinkRecord
+from encchat.core.files.blobs import BlobRecord
 from encchat.core.interfaces import Conflict, IDirectory, Unavailable
-from encchat.core.links import LinkRecord
-from encchat.core.rules import Restraint, RoomRecord
+from encchat.core.moderation.rules import Restraint, RoomRecord
+from encchat.core.relay.books import DeviceBook, DeviceRecord
 
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ from encchat.errors import EncchatError, RefusedError, StorageError
 from encchat.messages import Position
 
 if TYPE_CHECKING:
-    from encchat.core.session import Session
+    from encchat.core.chat.session import Session
 
 _T = TypeVar("_T")
 

@@ -30,7 +30,7 @@ _Fact = Annotated[str, Meta(max_length=1000)]
 
 
 class Facts(Struct, frozen=True):
-    """What the body of an act may say; see ``core/moderation.py``, which writes it."""
+    """What the body of an act may say; see ``core/moderation/moderation.py``, which writes it."""
 
     name: _Fact = ""
     seconds: Count = 0

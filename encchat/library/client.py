@@ -21,12 +21,12 @@ from twisted.python.failure import Failure
 
 from encchat.ciphers.registry import client_cipher
 from encchat.client import events as e
-from encchat.client.address import parse_address
 from encchat.client.chat import Chat
-from encchat.client.link import Link, Patience
-from encchat.client.profile import choose_name, open_profile
-from encchat.client.requests import QuestionMessage
-from encchat.client.trust import Trust
+from encchat.client.network.address import parse_address
+from encchat.client.network.link import Link, Patience
+from encchat.client.network.trust import Trust
+from encchat.client.protocol.requests import QuestionMessage
+from encchat.client.store.profile import choose_name, open_profile
 from encchat.core.names import is_open, parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.library.driving import find_reactor, release_threads

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.threads import deferToThreadPool
 
 import encchat
-from encchat.client.address import Address
 from encchat.client.chat import Chat
-from encchat.client.keeping import Keeper
-from encchat.client.lanes import Lane
-from encchat.client.link import CONNECT_TIMEOUT, Link, Patience
-from encchat.client.network import Network
-from encchat.client.session import VERSIONS
+from encchat.client.network.address import Address
+from encchat.client.network.link import CONNECT_TIMEOUT, Link, Patience
+from encchat.client.network.network import Network
+from encchat.client.network.trust import Trust
+from encchat.client.protocol.session import VERSIONS
 from encchat.client.store import Store
+from encchat.client.store.keeping import Keeper
 from encchat.client.store.key import Keyring, find_keyring
-from encchat.client.trust import Trust
+from encchat.client.store.lanes import Lane
 from encchat.errors import EncchatError
 from encchat.messages import Hello
 

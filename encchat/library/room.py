@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from encchat.client import events as e
-from encchat.client.roomcopy import LogMismatch, Stage
+from encchat.client.protocol.roomcopy import LogMismatch, Stage
 from encchat.contents import CONTENTS, Content, body_of
 from encchat.core.names import is_open
 from encchat.errors import PeerError, RefusedError, UsageError

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from encchat.core.keeping import MAX_ONE_TIME, MAX_REMEMBERED, Mailed, Posting, Usage, has_room
+from encchat.core.relay.keeping import MAX_ONE_TIME, MAX_REMEMBERED, Mailed, Posting, Usage, has_room
 
 _TABLES = (
     "CREATE TABLE boxes (box TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",

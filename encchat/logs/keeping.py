@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from zope.interface import implementer
 
-from encchat.core.keeping import (
+from encchat.core.relay.keeping import (
     MAX_ONE_TIME,
     MAX_REMEMBERED,
     IKeyPool,

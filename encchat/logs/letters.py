@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zope.interface import implementer
 
-from encchat.core.keeping import IKeyPool, IMail, Mailed, Posting
+from encchat.core.relay.keeping import IKeyPool, IMail, Mailed, Posting
 from encchat.logs import boxes as tables
 from encchat.logs.readers import Readers
 from encchat.logs.writer import Writer

@@ -26,7 +26,7 @@ from encchat.core.interfaces import (
     Unavailable,
     UnknownPosition,
 )
-from encchat.core.keeping import IStore
+from encchat.core.relay.keeping import IStore
 from encchat.logs.hints import Hints
 from encchat.logs.keeping import MemoryKeys, MemoryMail
 from encchat.logs.numbering import Memo, Tail, check_bounds, check_drafts, number, refusal, repeated

@@ -21,7 +21,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from zope.interface import implementer
 
 from encchat.core.interfaces import PASSING, Draft, Findings, IRoomLog, Item, Outcome, Slice, Unavailable
-from encchat.core.keeping import IStore
+from encchat.core.relay.keeping import IStore
 from encchat.errors import StorageError
 from encchat.logs import backup, changes, queries
 from encchat.logs.files import DirectoryLock, prepare_directory

@@ -23,9 +23,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from encchat.core.hub import Hub
+from encchat.core.chat.hub import Hub
+from encchat.core.chat.limits import TokenBucket
 from encchat.core.interfaces import Deed, IAudit
-from encchat.core.limits import TokenBucket
 
 #: The file's name in the data directory.
 FILE = "audit.log"

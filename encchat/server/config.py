@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from encchat.core.admission import Policy, parse_members
-from encchat.core.blobs import MIB, FileRules
+from encchat.core.accounts.admission import Policy, parse_members
+from encchat.core.files.blobs import MIB, FileRules
 from encchat.core.identity import is_fingerprint
 from encchat.errors import ConfigError, UsageError
 from encchat.messages import DEFAULT_PORT

@@ -23,10 +23,10 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from encchat.core import operator
-from encchat.core.hub import Hub
-from encchat.core.operator import Actor
-from encchat.core.takeover import rekey
+from encchat.core.accounts import operator
+from encchat.core.accounts.operator import Actor
+from encchat.core.accounts.takeover import rekey
+from encchat.core.chat.hub import Hub
 from encchat.errors import EncchatError
 
 #: The socket's name in the data directory.

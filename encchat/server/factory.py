@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from encchat.core.hub import Hub
+from encchat.core.chat.hub import Hub
 from encchat.core.identity import Shown
 from encchat.errors import EncchatError
 from encchat.messages import PROTOCOL

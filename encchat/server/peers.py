@@ -15,14 +15,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from encchat import messages as m
-from encchat.core.guests import GuestSession
-from encchat.core.hub import Hub
+from encchat.core.chat.guests import GuestSession
+from encchat.core.chat.hub import Hub
+from encchat.core.chat.session import Session
 from encchat.core.identity import PeerIdentity
 from encchat.core.interfaces import IOutlet
 from encchat.core.names import LOBBY
 from encchat.core.plain import entry_line
 from encchat.core.refusals import TooMuchHeld
-from encchat.core.session import Session
 from encchat.errors import EncchatError, PeerError, RefusedError
 from encchat.text import clean
 from encchat.wire import FrameSplitter, decode_server

@@ -18,10 +18,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from encchat.core.chat.positions import position_from, read_from
 from encchat.core.expiry import Expiry
 from encchat.core.interfaces import IRoomLog, ITurn
 from encchat.core.names import BadRoom, is_open, parse_room
-from encchat.core.positions import position_from, read_from
 from encchat.errors import EncchatError, UsageError
 from encchat.wire import decode_entry
 

@@ -20,8 +20,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from encchat.core.admission import Policy
-from encchat.core.hub import Hub
+from encchat.core.accounts.admission import Policy
+from encchat.core.chat.hub import Hub
 from encchat.core.identity import PeerIdentity
 from encchat.errors import ConfigError, EncchatError
 from encchat.server.caps import Caps

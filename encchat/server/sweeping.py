@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from encchat.core.hub import Hub
-from encchat.core.keeper import Keeper
+from encchat.core.chat.hub import Hub
+from encchat.core.files.keeper import Keeper
 from encchat.errors import EncchatError
 
 #: Seconds between two looks. Files are kept for days; uploads that were begun and left, ten minutes at least.

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from encchat.core.chat.session import Session
 from encchat.core.interfaces import ITurn, Promise
-from encchat.core.session import Session
 
 
 @implementer(ITurn)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from encchat.cli import examine
 from encchat.cli.admin import main
 from encchat.cli.probe import Answer, findings
-from encchat.client.address import Address
+from encchat.client.network.address import Address
 from encchat.core.identity import PeerIdentity
 from encchat.errors import ConfigError
 from encchat.pki import authority

@@ -7,7 +7,7 @@ from base64 import b64decode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.reading import Kept
+from encchat.client.commands.reading import Kept
 from encchat.core.export import as_html, as_json, as_text
 from encchat.logs.offline import Room
 from encchat.messages import Entry

@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from encchat import messages as m
-from encchat.core.blobs import FileRules
+from encchat.core.chat.session import Session
+from encchat.core.files.blobs import FileRules
 from encchat.core.interfaces import IOutlet
-from encchat.core.session import Session
 from encchat.errors import EncchatError
 from encchat.logs.memory import MemoryLog
 from encchat.logs.memory_blobs import MemoryBlobs

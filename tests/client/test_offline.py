@@ -8,9 +8,9 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from encchat.client import events as e
-from encchat.client.keeping import HISTORY
-from encchat.client.link import Patience
-from encchat.client.roomcopy import LogMismatch
+from encchat.client.network.link import Patience
+from encchat.client.protocol.roomcopy import LogMismatch
+from encchat.client.store.keeping import HISTORY
 from encchat.messages import PASSING_LOG
 from tests.client.world import Listener, World
 

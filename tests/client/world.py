@@ -16,13 +16,13 @@ from twisted.python.failure import Failure
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.address import Address
 from encchat.client.chat import Chat
-from encchat.client.connection import Connection
-from encchat.client.keeping import Keeper
-from encchat.client.link import Link, Patience
+from encchat.client.network.address import Address
+from encchat.client.network.connection import Connection
+from encchat.client.network.link import Link, Patience
+from encchat.client.network.trust import Trust
 from encchat.client.store import Store
-from encchat.client.trust import Trust
+from encchat.client.store.keeping import Keeper
 from encchat.errors import EncchatError
 from encchat.wire import FrameSplitter
 from tests.client.fake_server import FakeLink, FakeServer

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from zope.interface.verify import verifyObject
 
 from encchat.core.interfaces import IDirectory, Unavailable
-from encchat.core.keeping import (
+from encchat.core.relay.keeping import (
     MAX_LETTERS,
     MAX_MAIL,
     MAX_ONE_TIME,

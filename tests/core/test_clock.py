@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
-from encchat.core.post import LOOK_EVERY
+from encchat.core.relay.post import LOOK_EVERY
 from encchat.wire import advance, decode_entry
-from tests.core.sealing import Gadget, bound, enter
+from tests.core.relay.sealing import Gadget, bound, enter
 from tests.core.world import World, text
 
 YEAR = 365 * 86_400.0

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.core.admission import TAKING, Claim
+from encchat.core.accounts.admission import TAKING, Claim
 from encchat.core.directory import Directory, RoomRecord
 from encchat.core.interfaces import Conflict, Unavailable
 from encchat.logs.memory import MemoryLog

@@ -9,11 +9,11 @@ from typing import Any
 from zope.interface import implementer
 
 from encchat import messages as m
-from encchat.core.guests import GuestSession
-from encchat.core.hub import Hub, Settings
+from encchat.core.chat.guests import GuestSession
+from encchat.core.chat.hub import Hub, Settings
+from encchat.core.chat.session import Session
 from encchat.core.identity import PeerIdentity, fingerprint
 from encchat.core.interfaces import IOutlet, ITurn
-from encchat.core.session import Session
 from encchat.errors import EncchatError
 from encchat.logs.memory import MemoryLog
 from encchat.wire import FrameSplitter, decode_server, encode

@@ -15,8 +15,8 @@ from twisted.trial.unittest import TestCase
 from encchat import messages as m
 from encchat.client import NotJoined, NotSent, PutOut, RequestRefused, Room, connect
 from encchat.client import events as e
-from encchat.client.link import Patience
-from encchat.client.roomcopy import LogMismatch
+from encchat.client.network.link import Patience
+from encchat.client.protocol.roomcopy import LogMismatch
 from encchat.contents import Reply
 from encchat.errors import LinkError
 from encchat.library import driving

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from encchat.client import RequestRefused, Room, connect
 from encchat.contents import File
-from encchat.core.blobs import FileRules
+from encchat.core.files.blobs import FileRules
 from encchat.library.client import Over
 from encchat.library.pending import Pending
 from encchat.library.room import NotIn

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.core.interfaces import Damaged, Stored, Unavailable
-from encchat.core.keeping import Posting
+from encchat.core.relay.keeping import Posting
 from encchat.logs.schema import Durability
 from encchat.logs.sqlite import SqliteLog
 from tests.contracts.log import MUCH, ROOM, draft

@@ -16,7 +16,7 @@ _load = first_prompt.load
 
 def _patiently() -> None:
     _load()
-    import_module("encchat.client.terminal").SHOWN_AFTER = 100_000.0
+    import_module("encchat.client.screen.terminal").SHOWN_AFTER = 100_000.0
 
 
 first_prompt.load = _patiently

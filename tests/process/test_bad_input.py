@@ -12,7 +12,7 @@ import rsa
 from twisted.internet.defer import Deferred, DeferredList
 
 from encchat import messages as m
-from encchat.core.hub import Settings
+from encchat.core.chat.hub import Settings
 from encchat.wire import encode
 from tests import SOAK
 from tests.ciphers.rsa.script import PUBLIC

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.client.test_terminal_parts import luminance
+from tests.client.screen.test_terminal_parts import luminance
 from tests.process.harness import ROOT, Service
 from tests.process.picture import svg
 from tests.process.screen import Screen

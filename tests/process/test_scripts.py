@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.client.test_json_page import OUT, Page
+from tests.client.pipe.test_json_page import OUT, Page
 from tests.process.harness import CLIENT, ROOT, Child, reactor
 from tests.process.keys import place_identity
 from tests.process.test_client_pipe import QUICK, ClientCase

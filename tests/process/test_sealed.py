@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from encchat import messages as m
 from encchat.core.identity import fingerprint
 from encchat.wire import decode_entry
-from tests.core.sealing import Gadget, change, create, roster, sealed
+from tests.core.relay.sealing import Gadget, change, create, roster, sealed
 from tests.process.harness import ProcessCase, Service
 from tests.process.wire_peer import FramePeer, welcome
 

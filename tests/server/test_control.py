@@ -19,14 +19,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from encchat import messages as m
 from encchat.cli.control import NoServer, Refusal, ask
-from encchat.core import operator
-from encchat.core.hub import Hub, Settings
-from encchat.core.rules import Rank
+from encchat.core.accounts import operator
+from encchat.core.chat.hub import Hub, Settings
+from encchat.core.moderation.rules import Rank
 from encchat.logs.memory import MemoryLog
 from encchat.server.control import FILE, MAX_CONNECTIONS, MAX_LINE, MAX_PATH, Control, ControlFactory
 from encchat.server.turn import ReactorTurn
-from tests.core.test_moderation import TEA, access
-from tests.core.test_operator import Notebook
+from tests.core.accounts.test_operator import Notebook
+from tests.core.moderation.test_moderation import TEA, access
 from tests.core.world import LOG_ID, World, identity
 
 

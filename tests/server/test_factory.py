@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat import messages as m
-from encchat.core import appends
-from encchat.core.admission import Policy
-from encchat.core.hub import COMPLAINT_LINES
+from encchat.core.accounts.admission import Policy
+from encchat.core.chat import appends
+from encchat.core.chat.hub import COMPLAINT_LINES
 from encchat.core.identity import PeerIdentity
 from encchat.server import caps, peers
 from encchat.server.caps import LOCAL, Caps, origin

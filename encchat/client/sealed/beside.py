@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol as Connection
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.sealed.doorway import MAX_LINE, MAX_PATH, Answer, Ask, GiveWay
 
 #: Seconds from one look for the other process to the next.

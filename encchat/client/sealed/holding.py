@@ -19,13 +19,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.locks import Lock
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.sealed.doorway import Answer, Ask, Doorway
 from encchat.client.sealed.kept import Memory
 from encchat.client.sealed.relay import Relay
 from encchat.client.sealed.telling import PLACED, Telling
 from encchat.client.store.database import StoreFailed
+from encchat.client.store.locks import Lock
 from encchat.core.names import is_conversation, is_open
 from encchat.core.sealed import effects as fx
 from encchat.core.sealed.contacts import Vouches
@@ -35,7 +35,7 @@ from encchat.errors import EncchatError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from encchat.client.chat import Chat
-    from encchat.client.keeping import Keeper
+    from encchat.client.store.keeping import Keeper
     from encchat.client.store.records import Records
 
 #: What a vault knows of rooms, which the logs of a server that began anew contradict.

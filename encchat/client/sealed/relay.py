@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.outbox import Item
-from encchat.client.requests import RelayMessage
-from encchat.client.roomcopy import Stage
-from encchat.client.session import DEFAULT_WAIT, PASSING, Session
+from encchat.client.protocol.outbox import Item
+from encchat.client.protocol.requests import RelayMessage
+from encchat.client.protocol.roomcopy import Stage
+from encchat.client.protocol.session import DEFAULT_WAIT, PASSING, Session
 from encchat.core.sealed import effects as fx
 from encchat.errors import PeerError
 

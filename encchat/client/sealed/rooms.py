@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from encchat.client import events as e
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.sealed.doorway import Answer, Ask
 from encchat.client.sealed.holding import LEAVE, MAX_GUESTS, refusing
 from encchat.client.sealed.kept import Kept

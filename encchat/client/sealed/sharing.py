@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from encchat.client import events as e
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.sealed.beside import Beside
 from encchat.client.sealed.doorway import Answer
 from encchat.client.sealed.fitting import target_of

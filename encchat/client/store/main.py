@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.store import schema
 from encchat.client.store.database import Database, KeyGone, StoreUnusable, reason, set_aside
 from encchat.client.store.history import Archive

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.store.database import Database, version
 from encchat.client.store.schema import ignored_row, position_tag, sealed_item
 from encchat.client.store.vault import Vault

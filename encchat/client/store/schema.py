@@ -10,7 +10,7 @@ import sqlite3
 
 import msgspec
 
-from encchat.client.outbox import Item
+from encchat.client.protocol.outbox import Item
 from encchat.client.store.sealed_tables import TABLES as SEALED_ROOMS
 from encchat.client.store.uploads import TABLE as UPLOADS
 from encchat.client.store.vault import Vault

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.locks import Lock
 from encchat.client.store import Store
 from encchat.client.store import records as records_module
+from encchat.client.store.locks import Lock
 from encchat.core.sealed.keeper import Record
 
 LOG = b"L" * 16

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client import jsonlines
-from encchat.client.sealnews import room_words
+from encchat.client.pipe import jsonlines
+from encchat.client.screen.sealnews import room_words
 from encchat.core.sealed import events as fx
 from tests.client.sealed.viewer import ROOM, SeenCase, Viewer
 

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from encchat import messages as m
-from encchat.client.disk import FileChanged
-from encchat.client.sealedfiles import SealedSource
+from encchat.client.files.disk import FileChanged
+from encchat.client.files.sealedfiles import SealedSource
 from encchat.core.sealed.files import FileOpener, sealed_size
 from encchat.wire import decode_client
 from tests.client.sealed.viewer import SeenCase

@@ -8,10 +8,16 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from encchat.client.backing import CannotRestore, NoPassphrase, Restoring, read_backup, read_passphrase
-from encchat.client.pipe import Manner, Pipe, Withheld
-from encchat.client.sending import Sending
-from encchat.client.shown import NobodyToAsk, Shown
+from encchat.client.commands.backing import (
+    CannotRestore,
+    NoPassphrase,
+    Restoring,
+    read_backup,
+    read_passphrase,
+)
+from encchat.client.pipe.pipe import Manner, Pipe, Withheld
+from encchat.client.pipe.sending import Sending
+from encchat.client.screen.shown import NobodyToAsk, Shown
 from encchat.core.sealed.backup import BackupUnreadable, WrongPassphrase
 from tests.client.sealed.town import Person
 from tests.client.sealed.viewer import LOBBY, ROOM, SeenCase

@@ -22,14 +22,14 @@ from zope.interface import implementer
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.outbox import Item
-from encchat.client.pipe import CannotJoin, Manner, Pipe
+from encchat.client.pipe.pipe import CannotJoin, Manner, Pipe
+from encchat.client.pipe.sealedextract import FollowedThere, SealedExtract
+from encchat.client.pipe.sending import Sending, Unwanted
+from encchat.client.pipe.span import Span
+from encchat.client.protocol.outbox import Item
 from encchat.client.sealed import beside, doorway
 from encchat.client.sealed.beside import Beside
 from encchat.client.sealed.doorway import Answer, Ask, Doorway
-from encchat.client.sealedextract import FollowedThere, SealedExtract
-from encchat.client.sending import Sending, Unwanted
-from encchat.client.span import Span
 from encchat.core.sealed import events as fx
 from tests.client.sealed import town
 from tests.client.sealed.town import TALK, Person, TownCase

@@ -6,8 +6,8 @@ from typing import Any
 
 from encchat import messages as m
 from encchat.client import events as e
+from encchat.client.screen.show import status_line
 from encchat.client.sealed.holding import SealedUnavailable
-from encchat.client.show import status_line
 from encchat.client.store.database import StoreFailed
 from encchat.client.store.records import Records
 from encchat.core.sealed import events as fx

@@ -19,17 +19,17 @@ from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.address import Address
 from encchat.client.chat import Chat
-from encchat.client.connection import Connection
-from encchat.client.keeping import Keeper
-from encchat.client.link import Link, Patience
+from encchat.client.network.address import Address
+from encchat.client.network.connection import Connection
+from encchat.client.network.link import Link, Patience
+from encchat.client.network.trust import Trust
 from encchat.client.sealed.holding import Sealing
 from encchat.client.store import Store
-from encchat.client.trust import Trust
+from encchat.client.store.keeping import Keeper
+from encchat.core.chat.session import Session
 from encchat.core.identity import PeerIdentity, fingerprint
 from encchat.core.sealed.identities import LocalIdentity
-from encchat.core.session import Session
 from encchat.logs.memory import MemoryLog
 from encchat.wire import FrameSplitter, decode_server, encode
 from tests.client.hub_server import HubLink, HubServer

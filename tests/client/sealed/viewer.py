@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from encchat.client import events as e
-from encchat.client import files
+from encchat.client.files import files
+from tests.client.screen.test_console import Screen
 from tests.client.sealed.town import Person, Town
-from tests.client.test_console import Screen
 
 LOBBY = "+lobby"
 ROOM = "#tea"

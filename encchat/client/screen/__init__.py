@@ -1,0 +1,1 @@
+"""The consoles for people: what happens, in words and colours, on a terminal or line by line."""

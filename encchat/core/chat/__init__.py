@@ -1,0 +1,1 @@
+"""The chat: sessions, rooms, and the way of a message from the one to the others."""

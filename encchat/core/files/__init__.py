@@ -1,0 +1,1 @@
+"""Files that are given to rooms: pieces, quotas, and how long they stay."""

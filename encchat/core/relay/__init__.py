@@ -1,0 +1,1 @@
+"""What the server does for sealed rooms, which it cannot read: keys, mail, and rosters."""
