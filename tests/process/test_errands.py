@@ -70,7 +70,7 @@ class Watched(TerminalCase):
         screen = await self.enter(service)
         await screen.shows("+lobby>")
         for command, mark, done in (
-            ("/file plan.bin", "↑ plan.bin ░", "the server has all of plan.bin"),
+            ("/file plan.bin", "↑ plan.bin ░", "/save 1 fetches it"),  # it is in the room, not only there
             ("/save 1 back.bin", "↓ ", "saved plan.bin (292 KiB) as"),
         ):
             os.kill(service.pid, signal.SIGSTOP)  # else it may be quicker than the screen
