@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.ciphers.registry import server_cipher
 from encchat.ciphers.rsa.keys import load_or_make_identity
-from encchat.client.store.profile import open_profile
+from encchat.client.profile import open_profile
 from encchat.core.names import parse_name
 from encchat.directories import make_private
 from encchat.logs.files import prepare_directory

@@ -17,7 +17,7 @@ from encchat.ciphers.registry import client_cipher, server_cipher
 from encchat.client.network.address import Address, parse_port
 from encchat.client.network.link import CONNECT_FAILURES, CONNECT_TIMEOUT, no_connection
 from encchat.client.pipe.classic import ClassicTalk, OnePeer
-from encchat.client.pipe.lines import Reader, Writer
+from encchat.client.streams.lines import Reader, Writer
 from encchat.errors import ConfigError
 from encchat.library.opening import prepare
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from encchat.cli.client import Options
 from encchat.cli.standard import open_standard_handles
 from encchat.client.network.address import parse_address
-from encchat.client.store.profile import choose_name
-from encchat.client.titles import meant
+from encchat.client.profile import choose_name
+from encchat.client.view.titles import meant
 from encchat.core.names import Name, is_open
 from encchat.errors import UsageError
 
@@ -90,7 +90,7 @@ def _contents(options: Options) -> Contents | None:
                 warnings.simplefilter("error", GetPassWarning)  # else it reads what is no terminal
                 return getpass("Passphrase of the backup: ")
         except GetPassWarning:
-            from encchat.client.screen.shown import NobodyToAsk
+            from encchat.client.shown import NobodyToAsk
 
             raise NobodyToAsk() from None
         except EOFError:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 from encchat.cli.client_run import Program
 from encchat.client.chat import Chat
 from encchat.client.events import Acknowledged, FileGiven, FileSaved
-from encchat.client.pipe.lines import Reader, Writer
+from encchat.client.streams.lines import Reader, Writer
 from encchat.core.names import is_open
 from encchat.library.opening import milliseconds
 
 if TYPE_CHECKING:
-    from encchat.client.pipe.progress import Progress
     from encchat.client.screen.prompt import Prompt
+    from encchat.client.streams.progress import Progress
 
 
 def progress_on(reactor: Any) -> Progress | None:
     """A line on stderr about a large input, where that is a terminal and the input is none."""
     if sys.stderr is None or not os.isatty(2) or os.isatty(0) or os.environ.get("TERM", "") in ("dumb", ""):
         return None
-    from encchat.client.pipe.progress import Progress
+    from encchat.client.streams.progress import Progress
 
     found = os.fstat(0)
 

@@ -17,9 +17,9 @@ from encchat.cli.meeting import ask
 from encchat.cli.standard import status
 from encchat.client.network.link import GOODBYE, Link, Patience
 from encchat.client.network.trust import Trust, UnknownServer
-from encchat.client.pipe.ending import race
-from encchat.client.screen.show import count
-from encchat.client.store.profile import open_profile
+from encchat.client.profile import open_profile
+from encchat.client.streams.ending import race
+from encchat.client.view.show import count
 from encchat.library.opening import Opening, milliseconds
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from encchat.cli.examine import (
 )
 from encchat.cli.probe import Answer, findings, probe
 from encchat.client.network.address import Address, parse_address
-from encchat.client.store.profile import choose_name
+from encchat.client.profile import choose_name
 from encchat.core.names import Name
 from encchat.errors import ConfigError
 from encchat.pki.health import Finding, Severity, worst

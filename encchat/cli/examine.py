@@ -24,7 +24,7 @@ from encchat.ciphers.registry import client_cipher, server_cipher
 from encchat.ciphers.rsa import IDENTITY_FILE
 from encchat.ciphers.rsa.keys import load_identity
 from encchat.ciphers.tls.material import Sources, load, sources
-from encchat.client.store.profile import default_place, directory_name
+from encchat.client.profile import default_place, directory_name
 from encchat.core.names import Name, parse_name
 from encchat.errors import ConfigError, EncchatError
 from encchat.pki.checkup import Checkup, Files

@@ -15,8 +15,8 @@ from importlib import import_module
 from encchat.cli.client_run import Program
 from encchat.cli.standard import SIGNALS, heeded
 from encchat.client.screen.prompt import Prompt, standing
-from encchat.client.screen.status import Status, shown_room, status_text
-from encchat.client.titles import title
+from encchat.client.view.status import Status, shown_room, status_text
+from encchat.client.view.titles import title
 from encchat.core.names import is_open
 
 #: What is imported behind the prompt.

@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import Any
 
 from encchat.client.network.trust import UnknownServer
-from encchat.client.pipe.lines import Reader
+from encchat.client.streams.lines import Reader
 
 
 async def ask(reactor: Any, error: UnknownServer) -> bool:

@@ -2,8 +2,8 @@
 
 Where to look first: ``protocol.session`` (pure), then ``chat`` (session, store and link joined), then a
 console: ``screen.terminal``, ``screen.linear`` or ``pipe.pipe``. The slash commands are in ``commands``, what
-is kept in ``store``, sealed rooms in ``sealed``, files in ``files``, and the way to the server, with what a
-person decides about it, in ``network``.
+happens is put into words in ``view`` and kept in ``store``; sealed rooms are in ``sealed``, files in
+``files``, and the way to the server, with what a person decides about it, in ``network``.
 
 ``connect`` is where a program begins (docs/library.md); it is imported when it is asked for.
 """

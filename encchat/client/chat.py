@@ -21,8 +21,8 @@ from encchat.client.network.trust import Trust
 from encchat.client.protocol.outbox import Item
 from encchat.client.protocol.requests import ActMessage, QuestionMessage
 from encchat.client.protocol.session import Session
-from encchat.client.screen.fates import fates
 from encchat.client.store.keeping import Keeper, Keeping
+from encchat.client.view.fates import fates
 from encchat.core.names import BadName, is_open, parse_name
 
 if TYPE_CHECKING:

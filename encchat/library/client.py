@@ -25,8 +25,8 @@ from encchat.client.chat import Chat
 from encchat.client.network.address import parse_address
 from encchat.client.network.link import Link, Patience
 from encchat.client.network.trust import Trust
+from encchat.client.profile import choose_name, open_profile
 from encchat.client.protocol.requests import QuestionMessage
-from encchat.client.store.profile import choose_name, open_profile
 from encchat.core.names import is_open, parse_room
 from encchat.errors import RefusedError, UsageError
 from encchat.library.driving import find_reactor, release_threads

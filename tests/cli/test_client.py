@@ -27,9 +27,9 @@ from encchat.cli.client_run import Program
 from encchat.cli.conversation import Conversation
 from encchat.client.network.address import parse_address
 from encchat.client.network.link import NoConnection
+from encchat.client.profile import BadPlace
 from encchat.client.store import StoreTooNew, StoreUnusable
 from encchat.client.store.lanes import Lane
-from encchat.client.store.profile import BadPlace
 from encchat.errors import ConfigError, EncchatError, PeerError, UsageError
 from tests.process.harness import reserve
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from encchat.client import events as e
 from encchat.client.commands.command import Command
-from encchat.client.screen.show import count, status_line
+from encchat.client.view.show import count, status_line
 from encchat.errors import EncchatError, UsageError
 from encchat.text import clean_line
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred
 
 from encchat.client.events import Event
-from encchat.client.screen.memory import Memory
-from encchat.client.screen.preferences import Preferences
-from encchat.client.screen.tabs import Tabs
+from encchat.client.view.memory import Memory
+from encchat.client.view.preferences import Preferences
+from encchat.client.view.tabs import Tabs
 from encchat.errors import UsageError
 
 if TYPE_CHECKING:
     from encchat.client.commands.table import Commands
-    from encchat.client.screen.entrylines import EntryLines
+    from encchat.client.view.entrylines import EntryLines
 
 
 class UnknownCommand(UsageError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from encchat.client.commands.command import Command
 from encchat.client.commands.talking import NothingYet, number_of
-from encchat.client.screen.show import progress_words
+from encchat.client.view.show import progress_words
 from encchat.core.plain import shown_name
 from encchat.errors import UsageError
 from encchat.text import clean_line

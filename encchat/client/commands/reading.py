@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from encchat.client.commands.command import Command
 from encchat.client.commands.talking import number_of
-from encchat.client.screen.show import count, moment
+from encchat.client.view.show import count, moment
 from encchat.core.export import FORMATS
 from encchat.core.names import is_open
 from encchat.errors import UsageError

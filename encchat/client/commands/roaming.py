@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from encchat.client.commands import moderating
 from encchat.client.commands.command import Command
-from encchat.client.screen.entrylines import name_key
-from encchat.client.screen.sealnews import room_words
-from encchat.client.titles import title
+from encchat.client.view.entrylines import name_key
+from encchat.client.view.sealnews import room_words
+from encchat.client.view.titles import title
 from encchat.core.names import is_conversation, other, parse_name
 from encchat.errors import UsageError
 from encchat.text import clean_line

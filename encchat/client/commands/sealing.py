@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from encchat.client.commands.command import Command, NotThere
-from encchat.client.screen.sealnews import trust_words
-from encchat.client.titles import title
+from encchat.client.view.sealnews import trust_words
+from encchat.client.view.titles import title
 from encchat.core.names import is_conversation, is_open
 from encchat.core.plain import shown_name
 from encchat.errors import UsageError
@@ -167,7 +167,7 @@ def _not_of_two(room: str) -> None:
 
 
 def _key(name: str) -> str:
-    from encchat.client.screen.entrylines import name_key
+    from encchat.client.view.entrylines import name_key
 
     return name_key(name)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encchat.client.commands.command import Command
-from encchat.client.screen.notify import HOW, WHEN
-from encchat.client.screen.show import count
 from encchat.client.store.keeping import MAX_HISTORY
+from encchat.client.view.notify import HOW, WHEN
+from encchat.client.view.show import count
 
 if TYPE_CHECKING:
     from encchat.client.commands.table import Commands

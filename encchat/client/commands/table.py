@@ -38,7 +38,7 @@ from encchat.client.commands.command import (
 )
 from encchat.client.events import Event, History, JoinedRoom, RequestFailed, SealedNews, SearchFound
 from encchat.client.protocol.requests import ActMessage
-from encchat.client.titles import meant, title
+from encchat.client.view.titles import meant, title
 from encchat.core.names import is_open, parse_name
 from encchat.errors import RefusedError, UsageError
 

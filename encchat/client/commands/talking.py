@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encchat.client.commands.command import Command
-from encchat.client.screen.entrylines import content_of, name_key
-from encchat.client.screen.memory import EDITABLE, SAID
+from encchat.client.view.entrylines import content_of, name_key
+from encchat.client.view.memory import EDITABLE, SAID
 from encchat.contents import MAX_TEXT, Content, Delete, Edit, Reaction, Reply, body_of
 from encchat.core.words import said
 from encchat.errors import UsageError

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from encchat.client.commands import moderating
 from encchat.client.commands.command import Command
-from encchat.client.screen.entrylines import name_key
-from encchat.client.screen.sealnews import digit_lines
-from encchat.client.screen.show import moment
-from encchat.client.titles import title
+from encchat.client.view.entrylines import name_key
+from encchat.client.view.sealnews import digit_lines
+from encchat.client.view.show import moment
+from encchat.client.view.titles import title
 from encchat.core.sealed import events as fx
 from encchat.errors import EncchatError, UsageError
 from encchat.text import clean_line

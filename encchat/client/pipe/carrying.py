@@ -14,12 +14,12 @@ from twisted.internet.task import LoopingCall
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.pipe.ending import race
-from encchat.client.pipe.entering import enter
-from encchat.client.pipe.errands import PATIENCE, CannotJoin, Withheld
+from encchat.client.entering import CannotJoin, enter
+from encchat.client.pipe.errands import PATIENCE, Withheld
 from encchat.client.pipe.sending import Unwanted
-from encchat.client.screen.sealnews import news_lines
-from encchat.client.screen.show import progress_words, status_line
+from encchat.client.streams.ending import race
+from encchat.client.view.sealnews import news_lines
+from encchat.client.view.show import progress_words, status_line
 from encchat.core.names import is_open
 from encchat.core.plain import shown_name
 from encchat.core.sealed import events as fx

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from encchat.client.network.connection import Transport
-from encchat.client.pipe.ending import race
-from encchat.client.pipe.lines import LineCutter, Reader, Writer
+from encchat.client.streams.ending import race
+from encchat.client.streams.lines import LineCutter, Reader, Writer
 from encchat.errors import EncchatError, PeerError
 from encchat.text import clean_line
 

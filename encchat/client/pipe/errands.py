@@ -8,10 +8,6 @@ from encchat.errors import RefusedError
 PATIENCE = 120.0
 
 
-class CannotJoin(RefusedError):
-    """You cannot be in {room}: {reason}"""
-
-
 class Withheld(RefusedError):
     """{reason}"""
 

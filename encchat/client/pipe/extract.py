@@ -15,12 +15,12 @@ from twisted.internet.task import deferLater
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.pipe.ending import race
-from encchat.client.pipe.lines import Reader, Writer
 from encchat.client.pipe.pipe import Manner, Pipe
 from encchat.client.pipe.span import Span, first_since
 from encchat.client.protocol.roomcopy import Stage
 from encchat.client.protocol.session import PASSING
+from encchat.client.streams.ending import race
+from encchat.client.streams.lines import Reader, Writer
 from encchat.errors import RefusedError
 from encchat.messages import Position
 

@@ -10,9 +10,9 @@ from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.commands.table import Commands
 from encchat.client.pipe import jsonlines
-from encchat.client.pipe.lines import pieces
 from encchat.client.protocol.outbox import Item
-from encchat.client.screen.shown import Shown
+from encchat.client.shown import Shown
+from encchat.client.streams.lines import pieces
 from encchat.errors import UsageError
 
 #: Requests whose refs are remembered; of more, the oldest is forgotten. Not every request has an answer.

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from encchat.client import events as e
-from encchat.client.screen.show import body_lines
-from encchat.client.titles import retold
+from encchat.client.view.show import body_lines
+from encchat.client.view.titles import retold
 from encchat.contents import CONTENTS, Delete, Edit, File, NoContent, Reaction, Reply
 from encchat.contents import parse as parse_content
 from encchat.core.plain import TALK, happening_line

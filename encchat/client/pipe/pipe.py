@@ -16,17 +16,17 @@ from twisted.internet.interfaces import IReactorTime
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.commands.table import Commands
+from encchat.client.entering import CannotJoin, enter
 from encchat.client.pipe import jsonlines
-from encchat.client.pipe.ending import race
-from encchat.client.pipe.entering import enter
-from encchat.client.pipe.errands import PATIENCE, CannotJoin, Withheld
+from encchat.client.pipe.errands import PATIENCE, Withheld
 from encchat.client.pipe.jsoninput import JsonInput
-from encchat.client.pipe.lines import LineCutter, Reader, Writer, pieces
-from encchat.client.pipe.progress import Progress
-from encchat.client.screen.sealnews import news_lines
-from encchat.client.screen.show import answer_lines, status_line, talk_lines
-from encchat.client.screen.shown import Shown
-from encchat.client.titles import titled
+from encchat.client.shown import Shown
+from encchat.client.streams.ending import race
+from encchat.client.streams.lines import LineCutter, Reader, Writer, pieces
+from encchat.client.streams.progress import Progress
+from encchat.client.view.sealnews import news_lines
+from encchat.client.view.show import answer_lines, status_line, talk_lines
+from encchat.client.view.titles import titled
 from encchat.core.names import is_conversation, is_open
 from encchat.core.plain import TALK, happening_line
 from encchat.core.sealed import events as fx

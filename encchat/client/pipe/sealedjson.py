@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from encchat.client.pipe.jsonlines import Value, line
-from encchat.client.screen.sealnews import news_lines
+from encchat.client.view.sealnews import news_lines
 from encchat.core.sealed import events as fx
 from encchat.text import clean_line
 

@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.pipe.ending import race
-from encchat.client.pipe.entering import enter
-from encchat.client.pipe.errands import PATIENCE, CannotJoin, Withheld
-from encchat.client.pipe.lines import pieces
-from encchat.client.screen.show import status_line
+from encchat.client.entering import CannotJoin, enter
+from encchat.client.pipe.errands import PATIENCE, Withheld
+from encchat.client.streams.ending import race
+from encchat.client.streams.lines import pieces
+from encchat.client.view.show import status_line
 from encchat.errors import EncchatError, RefusedError, StorageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Sending:
                     self._status(status_line(event) or "")
 
     def _hear(self, news: fx.Event) -> None:
-        from encchat.client.screen.sealnews import news_lines  # not needed where a room is open
+        from encchat.client.view.sealnews import news_lines  # not needed where a room is open
         from encchat.core.sealed import events as fx
 
         words = " ".join(text.strip() for _, text in news_lines(news, self._chat.name))

@@ -17,21 +17,21 @@ from twisted.python.failure import Failure
 from encchat.client import events as e
 from encchat.client.chat import Chat
 from encchat.client.commands.table import HISTORY, Commands
-from encchat.client.pipe.ending import race
-from encchat.client.pipe.entering import enter
-from encchat.client.pipe.lines import pieces
+from encchat.client.entering import CannotJoin, enter
 from encchat.client.protocol.outbox import Item
-from encchat.client.screen.colours import Line
-from encchat.client.screen.fates import fates, merged
-from encchat.client.screen.memory import SAID
-from encchat.client.screen.notify import call
-from encchat.client.screen.pages import found_lines, history_lines, note, sealed_lines, warning
-from encchat.client.screen.sealnews import news_lines
-from encchat.client.screen.show import answer_lines, count, day_words, moment, now, status_line
-from encchat.client.screen.shown import Shown
-from encchat.client.titles import retold, titled
+from encchat.client.shown import Shown
+from encchat.client.streams.ending import race
+from encchat.client.streams.lines import pieces
+from encchat.client.view.colours import Line
+from encchat.client.view.fates import fates, merged
+from encchat.client.view.memory import SAID
+from encchat.client.view.notify import call
+from encchat.client.view.pages import found_lines, history_lines, note, sealed_lines, warning
+from encchat.client.view.sealnews import news_lines
+from encchat.client.view.show import answer_lines, count, day_words, moment, now, status_line
+from encchat.client.view.titles import retold, titled
 from encchat.core.names import is_conversation, is_open
-from encchat.errors import EncchatError, RefusedError, StorageError
+from encchat.errors import EncchatError, StorageError
 from encchat.messages import Entry, Position
 from encchat.text import clean, clean_line
 
@@ -44,10 +44,6 @@ RECALLED = 10
 
 #: Seconds that a user who leaves waits for what was typed last to be stored.
 LAST_MOMENT = 2.0
-
-
-class CannotJoin(RefusedError):
-    """You cannot join {room}: {reason}"""
 
 
 class PersonConsole(Shown):

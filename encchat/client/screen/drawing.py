@@ -10,8 +10,8 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from encchat.client.screen.colours import Line, Painter
-from encchat.client.screen.wrapping import wrapped
+from encchat.client.view.colours import Line, Painter
+from encchat.client.view.wrapping import wrapped
 
 #: Seconds from one drawing to the next at least: what comes meanwhile is drawn together.
 DRAW_EVERY = 1 / 30

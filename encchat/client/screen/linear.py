@@ -9,9 +9,9 @@ from contextlib import suppress
 from twisted.internet.interfaces import IReactorTime
 
 from encchat.client.chat import Chat
-from encchat.client.pipe.lines import LineCutter, Reader, Writer
-from encchat.client.screen.colours import Line
 from encchat.client.screen.console import PersonConsole
+from encchat.client.streams.lines import LineCutter, Reader, Writer
+from encchat.client.view.colours import Line
 
 #: Bytes of one typed line at most; a terminal gives no longer ones.
 MAX_TYPED = 64 * 1024

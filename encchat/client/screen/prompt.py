@@ -31,11 +31,11 @@ from prompt_toolkit.layout.processors import (
 )
 from prompt_toolkit.styles import Style
 
-from encchat.client.screen.depth import depth_of
 from encchat.client.screen.keys import bindings
 from encchat.client.screen.listening import Early, Listener
 from encchat.client.screen.paste import Pasting, TooLong
 from encchat.client.screen.window import Display, Keyboard
+from encchat.client.view.depth import depth_of
 from encchat.text import clean_line
 
 #: Seconds that ESC waits for what may follow it.

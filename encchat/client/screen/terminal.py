@@ -20,14 +20,14 @@ from encchat.client.commands.aliases import ALIASES
 from encchat.client.commands.completion import Completion, Known
 from encchat.client.commands.table import COMMANDS
 from encchat.client.protocol.outbox import Item
-from encchat.client.screen.colours import Line, Painter
 from encchat.client.screen.console import PersonConsole
-from encchat.client.screen.depth import depth_of
 from encchat.client.screen.drawing import Drawing
 from encchat.client.screen.prompt import Prompt
-from encchat.client.screen.sealnews import room_words
-from encchat.client.screen.show import now
-from encchat.client.screen.status import Status, shown_room, status_text
+from encchat.client.view.colours import Line, Painter
+from encchat.client.view.depth import depth_of
+from encchat.client.view.sealnews import room_words
+from encchat.client.view.show import now
+from encchat.client.view.status import Status, shown_room, status_text
 from encchat.errors import EncchatError
 from encchat.text import clean_line
 

@@ -14,7 +14,7 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from encchat.client.screen.depth import Depth
+from encchat.client.view.depth import Depth
 
 #: The size of a window that does not tell it.
 USUAL = Size(rows=24, columns=80)

@@ -18,7 +18,7 @@ from encchat.client.chat import MARK_AFTER
 from encchat.client.commands.moderating import BadDuration, parse_duration
 from encchat.client.commands.table import COMMANDS
 from encchat.client.pipe import jsonlines
-from encchat.client.screen.show import code_lines
+from encchat.client.view.show import code_lines
 from encchat.core.accounts.links import digest
 from encchat.core.names import parse_name
 from encchat.core.plain import ACTS, duration, entry_line, happening_line

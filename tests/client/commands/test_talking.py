@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from encchat import messages as m
-from encchat.client.screen.entrylines import file_words
+from encchat.client.view.entrylines import file_words
 from encchat.contents import File, body_of, parse
 from encchat.messages import Entry
 from tests.client.screen.test_console import LOBBY, ConsoleTestCase

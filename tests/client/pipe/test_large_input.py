@@ -11,10 +11,10 @@ from twisted.trial.unittest import TestCase
 
 from encchat import messages as m
 from encchat.client.network.link import Patience
-from encchat.client.pipe.lines import CHUNK
 from encchat.client.pipe.pipe import HIGH_WATER, LOW_WATER, Manner, Pipe
-from encchat.client.pipe.progress import Progress
 from encchat.client.protocol.outbox import Item
+from encchat.client.streams.lines import CHUNK
+from encchat.client.streams.progress import Progress
 from tests.client.world import FakeWriter, World
 
 

@@ -13,12 +13,12 @@ from typing import cast
 from twisted.internet.defer import Deferred
 
 from encchat.client import events as e
-from encchat.client.screen.colours import Line, Painter
-from encchat.client.screen.depth import Depth
 from encchat.client.screen.drawing import BEHIND, DRAW_EVERY, DRAWN, WRITTEN
 from encchat.client.screen.prompt import Prompt
 from encchat.client.screen.terminal import Terminal, TerminalGone
-from encchat.client.screen.wrapping import wrapped
+from encchat.client.view.colours import Line, Painter
+from encchat.client.view.depth import Depth
+from encchat.client.view.wrapping import wrapped
 from encchat.messages import Entry
 from tests.client.screen.test_console import LOBBY, ConsoleTestCase, Screen
 

@@ -18,11 +18,12 @@ from encchat.client.commands.command import UnknownCommand
 from encchat.client.commands.table import COMMANDS, Commands
 from encchat.client.network.link import Patience
 from encchat.client.protocol.outbox import Item
-from encchat.client.screen import console, entrylines, pages
-from encchat.client.screen.colours import Line
+from encchat.client.screen import console
 from encchat.client.screen.console import CannotJoin, PersonConsole
 from encchat.client.screen.linear import Linear
-from encchat.client.screen.show import (
+from encchat.client.view import entrylines, pages
+from encchat.client.view.colours import Line
+from encchat.client.view.show import (
     member_names,
     moment,
     profile_lines,
@@ -30,7 +31,7 @@ from encchat.client.screen.show import (
     status_line,
     talk_lines,
 )
-from encchat.client.titles import meant, titled
+from encchat.client.view.titles import meant, titled
 from encchat.core.plain import ACTS, happening_line
 from encchat.errors import EncchatError, UsageError
 from tests.client.world import FakeReader, FakeWriter, World

@@ -13,12 +13,12 @@ from prompt_toolkit.application import application
 from prompt_toolkit.input import create_pipe_input
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.screen.depth import Depth
 from encchat.client.screen.keys import INTERRUPTED
 from encchat.client.screen.listening import Early
 from encchat.client.screen.paste import MAX_LINES
 from encchat.client.screen.prompt import Prompt
 from encchat.client.screen.window import Display
+from encchat.client.view.depth import Depth
 
 #: Far more turns of the loop than anything takes.
 TURNS = 10_000

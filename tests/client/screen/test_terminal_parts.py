@@ -11,15 +11,15 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.trial.unittest import SynchronousTestCase
 
 from encchat.client.commands.completion import Completion, Known, candidates
-from encchat.client.screen.colours import GREY, NAMES_OF_MANY, RED, Line, Painter, codes, name_style
-from encchat.client.screen.depth import Depth, depth_of
-from encchat.client.screen.memory import MAX_ENTRIES, MAX_SPEAKERS, Memory
-from encchat.client.screen.notify import call, mentions
 from encchat.client.screen.paste import MAX_LINES, Pasting, TooLong
-from encchat.client.screen.preferences import Preferences
-from encchat.client.screen.status import Status, status_text
-from encchat.client.screen.tabs import Tabs
-from encchat.client.screen.wrapping import wrapped
+from encchat.client.view.colours import GREY, NAMES_OF_MANY, RED, Line, Painter, codes, name_style
+from encchat.client.view.depth import Depth, depth_of
+from encchat.client.view.memory import MAX_ENTRIES, MAX_SPEAKERS, Memory
+from encchat.client.view.notify import call, mentions
+from encchat.client.view.preferences import Preferences
+from encchat.client.view.status import Status, status_text
+from encchat.client.view.tabs import Tabs
+from encchat.client.view.wrapping import wrapped
 from encchat.messages import Entry
 from tests.hostile import hostile_text, is_unsafe
 

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from encchat import messages as m
-from encchat.client.screen.sealnews import room_words
+from encchat.client.view.sealnews import room_words
 from encchat.core.identity import fingerprint
 from encchat.core.sealed import backlog
 from encchat.messages import Entry

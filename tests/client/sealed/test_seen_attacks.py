@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from encchat import messages as m
 from encchat.client import events as e
 from encchat.client.pipe import jsonlines
-from encchat.client.screen.sealnews import room_words
+from encchat.client.view.sealnews import room_words
 from encchat.core.sealed import events as fx
 from tests.client.sealed.viewer import ROOM, SeenCase, Viewer
 

@@ -7,7 +7,7 @@ import re
 
 from encchat.client import events as e
 from encchat.client.pipe import jsonlines
-from encchat.client.screen.sealnews import news_lines, room_words
+from encchat.client.view.sealnews import news_lines, room_words
 from encchat.core.identity import fingerprint
 from encchat.core.plain import happening_line
 from encchat.core.sealed import events as fx

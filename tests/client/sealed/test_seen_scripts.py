@@ -17,7 +17,7 @@ from encchat.client.commands.backing import (
 )
 from encchat.client.pipe.pipe import Manner, Pipe, Withheld
 from encchat.client.pipe.sending import Sending
-from encchat.client.screen.shown import NobodyToAsk, Shown
+from encchat.client.shown import NobodyToAsk, Shown
 from encchat.core.sealed.backup import BackupUnreadable, WrongPassphrase
 from tests.client.sealed.town import Person
 from tests.client.sealed.viewer import LOBBY, ROOM, SeenCase

@@ -6,10 +6,10 @@ from typing import Any
 
 from encchat import messages as m
 from encchat.client import events as e
-from encchat.client.screen.show import status_line
 from encchat.client.sealed.holding import SealedUnavailable
 from encchat.client.store.database import StoreFailed
 from encchat.client.store.records import Records
+from encchat.client.view.show import status_line
 from encchat.core.sealed import events as fx
 from encchat.wire import decode_client
 from tests.client.sealed.town import TALK, Person, TownCase

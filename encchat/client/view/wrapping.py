@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prompt_toolkit.utils import get_cwidth
 
-from encchat.client.screen.colours import Line
+from encchat.client.view.colours import Line
 
 #: Columns by which a line goes on, further in than it began; a narrow window has no room for it.
 INDENT, NARROW = 8, 30

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from encchat.client.store import profile
-from encchat.client.store.profile import (
+from encchat.client import profile
+from encchat.client.profile import (
     BadNameOption,
     BadPlace,
     NoHome,

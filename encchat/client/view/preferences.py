@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from encchat.client.screen.notify import HOW, WHEN
+from encchat.client.view.notify import HOW, WHEN
 
 ON_OFF = ("off", "on")
 

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from encchat.client.pipe.lines import CHUNK, FULL, LineCutter, Reader, Writer, pieces
+from encchat.client.streams.lines import CHUNK, FULL, LineCutter, Reader, Writer, pieces
 
 
 def cut(chunks: list[bytes], limit: int = 100) -> list[tuple[bytes, int]]:

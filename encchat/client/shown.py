@@ -6,11 +6,11 @@ from twisted.internet.defer import Deferred, succeed
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.screen.entrylines import EntryLines
-from encchat.client.screen.memory import Memory
-from encchat.client.screen.preferences import Preferences
-from encchat.client.screen.tabs import Tabs
-from encchat.client.titles import title
+from encchat.client.view.entrylines import EntryLines
+from encchat.client.view.memory import Memory
+from encchat.client.view.preferences import Preferences
+from encchat.client.view.tabs import Tabs
+from encchat.client.view.titles import title
 from encchat.errors import UsageError
 
 

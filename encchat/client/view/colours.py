@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
 
-from encchat.client.screen.depth import Depth
+from encchat.client.view.depth import Depth
 
 #: A line to show: pieces of (style, clean text).
 Line: TypeAlias = list[tuple[str, str]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from encchat.client.screen.wrapping import columns_of
+from encchat.client.view.wrapping import columns_of
 from encchat.text import clean_line
 
 #: Milliseconds above which the latency is not told exactly.

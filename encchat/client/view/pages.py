@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from itertools import zip_longest
 
 from encchat.client import events as e
-from encchat.client.screen.colours import Line
-from encchat.client.screen.entrylines import EntryLines
-from encchat.client.screen.sealnews import doubt
-from encchat.client.screen.show import moment
+from encchat.client.view.colours import Line
+from encchat.client.view.entrylines import EntryLines
+from encchat.client.view.sealnews import doubt
+from encchat.client.view.show import moment
 from encchat.messages import Entry
 
 

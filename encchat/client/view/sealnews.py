@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from encchat.client.screen.entrylines import name_key
-from encchat.client.titles import title
+from encchat.client.view.entrylines import name_key
+from encchat.client.view.titles import title
 from encchat.core.names import is_open
 from encchat.core.plain import shown_name
 from encchat.core.sealed import events as fx

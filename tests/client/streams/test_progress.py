@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from encchat.client.pipe.progress import CLEAR, LARGE, PAUSE, Progress
+from encchat.client.streams.progress import CLEAR, LARGE, PAUSE, Progress
 
 
 class ProgressTests(SynchronousTestCase):

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.pipe.errands import CannotJoin
-from encchat.client.screen.entrylines import name_key
-from encchat.client.titles import retold, title
+from encchat.client.view.entrylines import name_key
+from encchat.client.view.titles import retold, title
 from encchat.core.names import is_conversation, is_open, other
+from encchat.errors import RefusedError
+
+
+class CannotJoin(RefusedError):
+    """You cannot be in {room}: {reason}"""
 
 
 async def enter(

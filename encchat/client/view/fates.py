@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from encchat.client.screen.entrylines import content_of, name_key
+from encchat.client.view.entrylines import content_of, name_key
 from encchat.contents import Delete, Edit
 from encchat.messages import Entry
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from encchat.client.screen.colours import Line, name_style
-from encchat.client.screen.memory import SAID, Memory
-from encchat.client.screen.notify import mentions
-from encchat.client.screen.show import body_lines, moment
-from encchat.client.titles import title, titled
+from encchat.client.view.colours import Line, name_style
+from encchat.client.view.memory import SAID, Memory
+from encchat.client.view.notify import mentions
+from encchat.client.view.show import body_lines, moment
+from encchat.client.view.titles import title, titled
 from encchat.contents import CONTENTS, Content, File, NoContent, Reply, parse
 from encchat.core.names import BadName, parse_name
 from encchat.core.plain import TALK, happening_line, shown_name, size_words
