@@ -9,7 +9,8 @@ NAME ?=
 ARGS ?=
 TESTS ?= tests
 # Tests that run at once; many of them wait for a process, so one after the other takes half as long again.
-JOBS ?= 2
+# More than a machine has cores: the tests often wait for processes, or for the disk.
+JOBS ?= 3
 BENCH ?=
 # A Python 3.11 or later; when it is not given, one is looked for.
 PYTHON ?=

@@ -6,7 +6,7 @@ Ours: a service, and two ``encchat-client`` in pipes; one is given a file of mes
 them. Timed from the first line that comes out to the last, and from the start of the sending client too.
 The script's: its stand-in (tests/process/classic_peer.py) at both ends of the same loopback. It loses a
 message when two blocks reach one ``recv``, so its sender has to pause after each: the pause is halved as
-long as none of the messages is lost in each of several runs. Its blocks hold 117 bytes, so a longer
+long as none of the messages is lost in each of several runs, one of which may be had again. Its blocks hold 117 bytes, so a longer
 message is several of them; what counts is whole messages.
 """
 
@@ -30,6 +30,8 @@ BLOCK = 117
 #: Pauses of the script that are tried, in seconds, the longest first.
 PAUSES = (0.05, 0.02, 0.015, 0.01, 0.0075, 0.005, 0.004, 0.003, 0.002)
 RUNS = 3
+#: Runs with one pause that may lose a message: the machine stands still now and then.
+SPARE = 1
 EVENT = '{"event"'
 
 
@@ -152,11 +154,13 @@ def fastest_script(messages: int, size: int) -> tuple[float, float]:
         rates = []
         # As many messages as take some seconds: fewer are in the script's favour.
         few = min(messages, int(4 / pause / (-(-size // BLOCK))))
-        for _ in range(RUNS):
+        lost = 0
+        while len(rates) < RUNS:
             rate = script(few, size, pause)
-            if rate is None:
+            if rate is not None:
+                rates.append(rate)
+            elif (lost := lost + 1) > SPARE:
                 return best
-            rates.append(rate)
         best = (pause, sorted(rates)[RUNS // 2])
     return best
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 #: A fan-out rests for so many times as long as the last one took.
 REST = 2.0
 #: Seconds that it rests at most; and below which it is not worth a timer.
-LONGEST, SHORTEST = 0.008, 0.0005
+LONGEST, SHORTEST = 0.006, 0.0005
 
 
 class Pace:
