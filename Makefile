@@ -8,8 +8,7 @@ CIPHER ?= rsa
 NAME ?=
 ARGS ?=
 TESTS ?= tests
-# Tests that run at once; many of them wait for a process, so one after the other takes half as long again.
-# More than a machine has cores: the tests often wait for processes, or for the disk.
+# Groups of tests that run at once, one more than cores: many of them wait for a process, or for the disk.
 JOBS ?= 3
 BENCH ?=
 # A Python 3.11 or later; when it is not given, one is looked for.

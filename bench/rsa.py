@@ -6,8 +6,8 @@ Ours: a service, and two ``encchat-client`` in pipes; one is given a file of mes
 them. Timed from the first line that comes out to the last, and from the start of the sending client too.
 The script's: its stand-in (tests/process/classic_peer.py) at both ends of the same loopback. It loses a
 message when two blocks reach one ``recv``, so its sender has to pause after each: the pause is halved as
-long as none of the messages is lost in each of several runs, one of which may be had again. Its blocks hold 117 bytes, so a longer
-message is several of them; what counts is whole messages.
+long as none of the messages is lost in each of several runs, one of which may be had again. Its blocks hold
+117 bytes, so a longer message is several of them; what counts is whole messages.
 """
 
 from __future__ import annotations
