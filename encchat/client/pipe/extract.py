@@ -7,7 +7,6 @@ what counts as read. With ``--follow`` it stays for what is said from then on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,14 +14,13 @@ from twisted.internet.task import deferLater
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.pipe.pipe import Manner, Pipe
+from encchat.client.pipe.excerpt import Excerpt
+from encchat.client.pipe.pipe import Manner
 from encchat.client.pipe.span import Span, first_since
 from encchat.client.protocol.roomcopy import Stage
 from encchat.client.protocol.session import PASSING
-from encchat.client.streams.ending import race
 from encchat.client.streams.lines import Reader, Writer
 from encchat.errors import RefusedError
-from encchat.messages import Position
 
 #: Entries that may be stored between a look at the log's end and the Join that goes back from there.
 SPARE = 200
@@ -34,7 +32,7 @@ class CannotRead(RefusedError):
     """{room} cannot be read: {reason}"""
 
 
-class Extract(Pipe):
+class Extract(Excerpt):
     """A console that reads a :class:`Span`."""
 
     def __init__(
@@ -48,9 +46,7 @@ class Extract(Pipe):
         status: Callable[[str], None],
         milliseconds: Callable[[], int],
     ) -> None:
-        super().__init__(clock, chat, manner, reader, make_writer, status)
-        self._span = span
-        self._milliseconds = milliseconds
+        super().__init__(clock, chat, manner, span, reader, make_writer, status, milliseconds)
         self._answers: dict[int, Deferred[e.Event]] = {}
         #: The seq to begin with; None while it is not known.
         self._first: int | None = 0 if span.since is None else None
@@ -60,8 +56,6 @@ class Extract(Pipe):
         #: Whether a Join that goes back is on its way, and whether the log had outgrown the last one.
         self._going_back = False
         self._too_late = False
-        #: An entry of ``until`` or later has come.
-        self._past = False
 
     def _enter(self) -> None:
         self._chat.session.join(self._manner.room, self._back, resume=False)
@@ -74,12 +68,7 @@ class Extract(Pipe):
             await self._go_back_to(self._span.since)
         elif self._span.tail is None:  # everything, up to some time
             await self._go_back_to(0)
-        ends = self._chat.when(self._finished)
-        if self._manner.follow and self._span.until is not None:
-            left = max(0.0, (self._span.until - self._milliseconds()) / 1000)
-            await race(self._clock, ends, cast("Deferred[None]", deferLater(self._clock, left)))
-        else:
-            await ends
+        await self._ended(self._chat.when(self._finished))
         await self._writer.written()
 
     def _finished(self) -> bool:
@@ -138,6 +127,3 @@ class Extract(Pipe):
             self._past = until is not None and event.entry.time >= until
             return event.entry.seq >= self._first and not self._past
         return True
-
-    def _written(self, reached: dict[str, Position]) -> None:
-        """Who reads like this leaves no trace."""

@@ -8,21 +8,17 @@ what counts as read is changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 
 from encchat.client import events as e
 from encchat.client.chat import Chat
-from encchat.client.pipe.pipe import Manner, Pipe
+from encchat.client.pipe.excerpt import Excerpt
+from encchat.client.pipe.pipe import Manner
 from encchat.client.pipe.span import Span
 from encchat.client.sealed.kept import Kept
-from encchat.client.streams.ending import race
 from encchat.client.streams.lines import Reader, Writer
 from encchat.errors import UsageError
-from encchat.messages import Position
 
 #: Entries that are printed at a time.
 PAGE = 200
@@ -33,7 +29,7 @@ class FollowedThere(UsageError):
     said in {room} from now on is shown there. Without --follow, what it has opened is printed."""
 
 
-class SealedExtract(Pipe):
+class SealedExtract(Excerpt):
     """A console that prints a :class:`Span` of a sealed room."""
 
     def __init__(
@@ -47,12 +43,9 @@ class SealedExtract(Pipe):
         status: Callable[[str], None],
         milliseconds: Callable[[], int],
     ) -> None:
-        super().__init__(clock, chat, manner, reader, make_writer, status)
-        self._span = span
-        self._milliseconds = milliseconds
+        super().__init__(clock, chat, manner, span, reader, make_writer, status, milliseconds)
         #: The last entry that was printed; None before the first.
         self._last: int | None = None
-        self._past = False
         #: What is told now comes from what is kept.
         self._printing = False
 
@@ -68,12 +61,7 @@ class SealedExtract(Pipe):
             await self._chat.when(lambda: self._caught_up)
         await self._print()
         if self._manner.follow and not self._past:
-            over: Deferred[None] = self._chat.when(lambda: self._quit or self._past)
-            if self._span.until is not None:
-                left = max(0.0, (self._span.until - self._milliseconds()) / 1000)
-                await race(self._clock, over, cast("Deferred[None]", deferLater(self._clock, left)))
-            else:
-                await over
+            await self._ended(self._chat.when(lambda: self._quit or self._past))
         await self._writer.written()
 
     async def _print(self) -> None:
@@ -122,6 +110,3 @@ class SealedExtract(Pipe):
         until = self._span.until
         self._past = self._past or (until is not None and event.entry.time >= until)
         return not self._past
-
-    def _written(self, reached: dict[str, Position]) -> None:
-        """Who reads like this leaves no trace."""
