@@ -1,4 +1,4 @@
-"""What consoles that print a part of a room have in common, whoever can read it: the part, and when to end."""
+"""What consoles have in common that print a part of a room, whoever can read it: which part, and its end."""
 
 from __future__ import annotations
 
